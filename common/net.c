@@ -1,0 +1,250 @@
+#define _GNU_SOURCE /* accept4() */
+#include "net.h"
+
+#include <ctype.h>
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+bool net_verbose;
+const char *net_purpose = "A TCP echo server";
+static const char *program = "server";
+
+void net_try_help(void)
+{
+    fprintf(stderr, "Try '%s --help'.\n", program);
+    exit(2);
+}
+
+int net_number(const char *option, const char *text, int min, int max)
+{
+    char *end;
+    errno = 0;
+    long number = strtol(text, &end, 10);
+    /* strtol() alone would take " 80", "80x" and "" for numbers. */
+    if (!isdigit((unsigned char)text[0]) || *end || errno || number < min || number > max) {
+        warnx("%s: '%s' is not a number from %d to %d", option, text, min, max);
+        net_try_help();
+    }
+    return (int)number;
+}
+
+static _Noreturn void print_help(const struct net_option *extra)
+{
+    printf("Usage: %s [OPTION]...\n%s.\n\n", program, net_purpose);
+    printf("  --host ADDR      address or name to listen on (127.0.0.1)\n"
+           "  --port N         port to listen on, 0 for any free one (7000)\n"
+           "  --backlog N      connections that may wait for accept() (%d)\n",
+           SOMAXCONN);
+    for (; extra && extra->name; extra++)
+        printf("  %s\n", extra->help);
+    printf("  --verbose        a line per connection on stderr\n"
+           "  --help           this text\n  --version        the version\n");
+    exit(0);
+}
+
+struct net_settings net_parse(int argc, char **argv, struct net_option *extra)
+{
+    enum { SHARED = 6, EXTRA = 256, EXTRA_MAX = 8 };
+    struct option options[SHARED + EXTRA_MAX + 1] = {
+        {"host", 1, NULL, 'H'},    {"port", 1, NULL, 'p'}, {"backlog", 1, NULL, 'b'},
+        {"verbose", 0, NULL, 'v'}, {"help", 0, NULL, 'h'}, {"version", 0, NULL, 'V'},
+    };
+    for (int i = 0; extra && extra[i].name && i < EXTRA_MAX; i++)
+        options[SHARED + i] = (struct option){extra[i].name, extra[i].argument, NULL, EXTRA + i};
+
+    struct net_settings settings = {.host = "127.0.0.1", .port = 7000, .backlog = SOMAXCONN};
+    char *slash = strrchr(argv[0], '/');
+    program = argv[0] = slash ? slash + 1 : argv[0]; /* for getopt_long()'s messages, too */
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 'H')
+            settings.host = optarg;
+        else if (option == 'p')
+            settings.port = net_number("--port", optarg, 0, 65535);
+        else if (option == 'b')
+            settings.backlog = net_number("--backlog", optarg, 1, 65535);
+        else if (option == 'v')
+            net_verbose = true;
+        else if (option >= EXTRA)
+            extra[option - EXTRA].value = optarg ? optarg : "";
+        else if (option == '?')
+            net_try_help(); /* getopt_long() has said what is wrong */
+        else if (option == 'h')
+            print_help(extra);
+        else
+            exit(printf("%s %s\n", program, NET_VERSION) < 0);
+    }
+    if (optind < argc) {
+        warnx("unexpected argument '%s'", argv[optind]);
+        net_try_help();
+    }
+    return settings;
+}
+
+/* "127.0.0.1:7000" or "[::1]:7000", in a buffer that lasts until the thread's next call. */
+static const char *address_text(const struct sockaddr *address, socklen_t length)
+{
+    static _Thread_local char text[NI_MAXHOST + 16];
+    char host[NI_MAXHOST] = "?", port[16] = "?";
+    getnameinfo(address, length, host, sizeof host, port, sizeof port,
+                NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(text, sizeof text, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
+    return text;
+}
+
+/* Accepted sockets inherit the last two on Linux, macOS and the BSDs: no calls per connection.
+ * TCP_NODELAY: else a reply may wait for the acknowledgement of the one before (RFC 896).
+ * SO_OOBINLINE: else an urgent byte would be missing from the echo (RFC 6093). */
+static int set_options(int fd)
+{
+    int on = 1;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 || /* before bind() */
+        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on) < 0)
+        return -1;
+    return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+#if defined(SO_REUSEPORT_LB)
+enum { SHARE_PORT = SO_REUSEPORT_LB, SHARE_AFTER_BIND = false };
+#elif defined(__linux__)
+/* The first one binds before it allows others: so it fails if somebody else has the port. */
+enum { SHARE_PORT = SO_REUSEPORT, SHARE_AFTER_BIND = true };
+#else
+enum { SHARE_PORT = 0, SHARE_AFTER_BIND = false };
+#endif
+
+bool net_can_share(void)
+{
+    return SHARE_PORT != 0;
+}
+
+static int share_port(int fd, enum net_sharing sharing, bool bound)
+{
+    int on = 1;
+    if (sharing == NET_ALONE || bound != (sharing == NET_SHARE && SHARE_AFTER_BIND))
+        return 0;
+    return setsockopt(fd, SOL_SOCKET, SHARE_PORT, &on, sizeof on);
+}
+
+static int listen_on(const struct addrinfo *address, const struct net_settings *settings, int mode)
+{
+    int fd = socket(address->ai_family, address->ai_socktype, address->ai_protocol);
+    const char *failed = NULL;
+    if (fd < 0)
+        failed = "socket";
+    else if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, mode) < 0)
+        failed = "fcntl";
+    else if (set_options(fd) < 0 || share_port(fd, settings->sharing, false) < 0)
+        failed = "setsockopt";
+    else if (bind(fd, address->ai_addr, address->ai_addrlen) < 0)
+        failed = "bind";
+    else if (share_port(fd, settings->sharing, true) < 0)
+        failed = "setsockopt";
+    else if (listen(fd, settings->backlog) < 0)
+        failed = "listen";
+    if (!failed)
+        return fd;
+    warn("%s %s", failed, address_text(address->ai_addr, address->ai_addrlen));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+int net_listen(const struct net_settings *settings, bool nonblocking)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo *list;
+    struct rlimit limit;
+    char port[16];
+    int fd = -1;
+
+    signal(SIGPIPE, SIG_IGN); /* a client that leaves is one send()'s error, not our end */
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* if that fails, fewer clients fit: no more */
+    }
+    snprintf(port, sizeof port, "%d", settings->port);
+    int error = getaddrinfo(settings->host, port, &hints, &list);
+    if (error) {
+        warnx("resolve %s: %s", settings->host, gai_strerror(error));
+        return -1;
+    }
+    for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
+        fd = listen_on(a, settings, nonblocking ? O_NONBLOCK : 0);
+    freeaddrinfo(list);
+    return fd;
+}
+
+int net_port(int listener)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t length = sizeof address;
+    if (getsockname(listener, (struct sockaddr *)&address, &length) < 0)
+        return -1;
+    if (address.ss_family == AF_INET6)
+        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+    return ntohs(((struct sockaddr_in *)&address)->sin_port);
+}
+
+int net_announce(int listener)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t length = sizeof address;
+    if (getsockname(listener, (struct sockaddr *)&address, &length) < 0) {
+        warn("getsockname");
+        return -1;
+    }
+    printf("listening on %s\n", address_text((struct sockaddr *)&address, length));
+    return fflush(stdout) == EOF ? -1 : 0;
+}
+
+enum net_accepted net_accept(int listener, bool nonblocking, int *client)
+{
+    static atomic_bool said;
+    struct sockaddr_storage address = {0};
+    socklen_t length = sizeof address;
+#ifdef SOCK_NONBLOCK
+    int flags = SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
+    *client = accept4(listener, (struct sockaddr *)&address, &length, flags);
+#else /* macOS has no accept4() */
+    *client = accept(listener, (struct sockaddr *)&address, &length);
+    fcntl(*client, F_SETFL, nonblocking ? O_NONBLOCK : 0);
+#endif
+    if (*client >= 0) {
+        said = false;
+        if (net_verbose)
+            warnx("client %d: %s", *client, address_text((struct sockaddr *)&address, length));
+        return NET_CLIENT;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+        return NET_TRY_AGAIN;
+    if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK || errno == EOPNOTSUPP)
+        return NET_FATAL;
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        if (!atomic_exchange(&said, true))
+            warn("accept, new clients have to wait");
+        return NET_EXHAUSTED;
+    }
+    warn("accept, one client lost"); /* ECONNABORTED, EPROTO, EPERM, ENETDOWN, ... */
+    return NET_LOST;
+}
+
+int64_t net_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}

@@ -1,0 +1,121 @@
+# Sourced by bench/run and tests/run: installs by package name what is missing,
+# or prints the exact line to run where it may not install.
+#
+#   setup_need NAME...   stop if one of these cannot be had
+#   setup_want NAME...   install these if possible, go on without them if not
+
+setup_have() {
+    case $1 in
+    cc) command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 ||
+        command -v clang >/dev/null 2>&1 ;;
+    headers) echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 ;;
+    pkg-config | meson | ninja | gnuplot | strace | valgrind | clang | clang-format | clang-tidy | cppcheck)
+        command -v "$1" >/dev/null 2>&1
+        ;;
+    libev) echo '#include <ev.h>' | cc -E - >/dev/null 2>&1 ;; # has no pkg-config file everywhere
+    *) pkg-config --exists "$1" >/dev/null 2>&1 ;; # a library, by its pkg-config name
+    esac
+}
+
+# The name of a thing in each distribution's own tongue.
+setup_package() { # manager, thing
+    case $1:$2 in
+    apt:cc) echo gcc libc6-dev ;;
+    apt:headers) echo libc6-dev ;;
+    apt:ninja | dnf:ninja) echo ninja-build ;;
+    apt:pkg-config) echo pkg-config ;;
+    apt:criterion) echo libcriterion-dev ;;
+    apt:gnuplot) echo gnuplot-nox ;;
+    apt:libuv | apt:libevent | apt:jansson | apt:libev | apt:liburing)
+        echo "lib${2#lib}-dev" | sed 's/libuv-dev/libuv1-dev/' ;;
+    dnf:clang-tidy) echo clang-tools-extra ;;
+    pacman:clang-tidy) echo clang ;;
+    brew:clang-tidy | pkg:clang-tidy) echo llvm ;;
+    dnf:cc | pacman:cc | brew:cc | pkg:cc) echo gcc ;;
+    dnf:headers) echo glibc-devel ;;
+    pacman:headers) echo glibc ;;
+    dnf:pkg-config | pacman:pkg-config | pkg:pkg-config) echo pkgconf ;;
+    brew:pkg-config) echo pkgconf ;;
+    dnf:criterion) echo criterion-devel ;;
+    dnf:libuv | dnf:libevent | dnf:libev | dnf:liburing | dnf:jansson) echo "$2-devel" ;;
+    *) echo "$2" ;;
+    esac
+}
+
+setup_manager() {
+    for manager in apt-get dnf pacman brew pkg; do
+        if command -v $manager >/dev/null 2>&1; then
+            echo "${manager%-get}"
+            return
+        fi
+    done
+}
+
+setup_command() { # manager, packages...
+    manager=$1
+    shift
+    case $manager in
+    apt) echo "apt-get install -y --no-install-recommends $*" ;;
+    dnf) echo "dnf install -y $*" ;;
+    pacman) echo "pacman -S --noconfirm --needed $*" ;;
+    brew) echo "brew install $*" ;;
+    pkg) echo "pkg install -y $*" ;;
+    esac
+}
+
+# Prints the things among its arguments that are not there yet.
+setup_missing() {
+    for thing in "$@"; do
+        setup_have "$thing" || printf '%s ' "$thing"
+    done
+}
+
+setup_install() { # things...; fails, and says what to run, when it may not install
+    manager=$(setup_manager)
+    packages=
+    for thing in "$@"; do
+        packages="$packages $(setup_package "$manager" "$thing")"
+    done
+    if [ -z "$manager" ]; then
+        echo "missing:$packages. Install them with your system's package manager." >&2
+        return 1
+    fi
+    # shellcheck disable=SC2086
+    line=$(setup_command "$manager" $packages)
+    root=
+    if [ "$manager" != brew ] && [ "$(id -u)" != 0 ]; then
+        # Never ask for a password: a script that stops to ask is a script that hangs.
+        sudo -n true 2>/dev/null && root=sudo
+        if [ -z "$root" ]; then
+            echo "missing:$packages. Please run:  sudo $line" >&2
+            return 1
+        fi
+    fi
+    echo "installing:$packages" >&2
+    log=$(mktemp)
+    [ "$manager" != apt ] || DEBIAN_FRONTEND=noninteractive $root apt-get update >"$log" 2>&1 || true
+    if ! DEBIAN_FRONTEND=noninteractive $root $line >>"$log" 2>&1; then
+        tail -n 5 "$log" >&2
+        echo "could not install. Please run:  ${root:+$root }$line" >&2
+        rm -f "$log"
+        return 1
+    fi
+    rm -f "$log"
+}
+
+setup_need() {
+    # shellcheck disable=SC2046
+    if [ -n "$(setup_missing "$@")" ]; then
+        setup_install $(setup_missing "$@") || exit 1
+    fi
+    for thing in $(setup_missing "$@"); do
+        echo "still missing after the installation: $thing" >&2
+        exit 1
+    done
+}
+
+setup_want() {
+    for thing in $(setup_missing "$@"); do
+        setup_install "$thing" || echo "going on without $thing" >&2
+    done
+}
