@@ -1,0 +1,290 @@
+/* Stage 1: blocking sockets, a thread for each client.
+ *
+ * The code that serves one client is iterative.c's, unchanged: recv(), send(), and the kernel puts
+ * whoever must wait to sleep. What is new is everything around it: threads that may not start,
+ * a list of who is connected, and a way to wake the sleepers when the server stops. */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "net.h"
+
+enum {
+    BUFFER_SIZE = 8 * 1024, /* on each thread's stack, and most threads only sleep */
+    STACK_SIZE = 64 * 1024, /* the usual 8 MiB is only address space, but 10,000 times 8 MiB */
+    RETRY_MS = 100,         /* after running out of descriptors, accept again this soon */
+    STOP_MS = 1000,         /* how long a stopping server waits for its clients */
+    LOOK_MS = 10,           /* and how often it looks whether they have gone */
+};
+
+/* A connected client. It lies on its own thread's stack, linked into the list below. */
+struct client {
+    int fd;
+    pthread_t thread;
+    bool told; /* its thread knows that the server stops */
+    struct client *previous, *next;
+};
+
+/* What the threads share, and the lock that everybody takes to touch it. */
+static struct {
+    pthread_mutex_t lock;
+    struct client *clients;
+    int threads;          /* started or about to start: for a moment more than are in the list */
+    atomic_bool stopping; /* also read without the lock, between two echoes */
+} shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void sleep_ms(int ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
+}
+
+/* ------------------------------------------------------------------ one client, one thread --- */
+
+/* send() in blocking mode waits for room, but may still take less than all: after a signal. */
+static int send_all(int fd, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        ssize_t sent = send(fd, bytes, length, 0);
+        if (sent < 0 && errno != EINTR)
+            return -1;
+        if (sent > 0) {
+            bytes += sent;
+            length -= (size_t)sent;
+        }
+    }
+    return 0;
+}
+
+/* Sleeps in recv() until the client speaks, and in send() while it does not listen: so a thread
+ * never reads while it owes bytes, and backpressure comes for free. Returns when the client has
+ * finished or is lost (false), or when the server stops (true). */
+static bool echo(int fd)
+{
+    char buffer[BUFFER_SIZE];
+
+    while (!shared.stopping) {
+        ssize_t received = recv(fd, buffer, sizeof buffer, 0);
+        if (received == 0)
+            return false;
+        if (received < 0 && errno == EINTR)
+            continue; /* perhaps it was wake(): look at stopping again */
+        if (received < 0 || send_all(fd, buffer, (size_t)received) < 0) {
+            if (net_verbose)
+                warn("client %d", fd);
+            return false; /* this client is lost; the others have their own threads */
+        }
+    }
+    return true;
+}
+
+/* The server stops: echo what has arrived until now, send FIN, then read on until the client's
+ * own FIN. Without that close() might find unread bytes, and answer with RST instead of FIN, which
+ * destroys the echo still on its way (RFC 1122 section 4.2.2.13). */
+static void finish(int fd)
+{
+    char buffer[BUFFER_SIZE];
+    ssize_t received = 0;
+    int left = 0;
+
+    ioctl(fd, FIONREAD, &left);
+    while (left > 0) {
+        received = recv(fd, buffer, left < BUFFER_SIZE ? (size_t)left : BUFFER_SIZE, 0);
+        if (received < 0 && errno == EINTR)
+            continue;
+        if (received <= 0 || send_all(fd, buffer, (size_t)received) < 0)
+            return;
+        left -= (int)received;
+    }
+    shutdown(fd, SHUT_WR);
+    do
+        received = recv(fd, buffer, sizeof buffer, 0);
+    while (received > 0 || (received < 0 && errno == EINTR));
+}
+
+static void enter(struct client *self)
+{
+    pthread_mutex_lock(&shared.lock);
+    self->next = shared.clients;
+    if (self->next)
+        self->next->previous = self;
+    shared.clients = self;
+    pthread_mutex_unlock(&shared.lock);
+}
+
+static void tell(struct client *self)
+{
+    pthread_mutex_lock(&shared.lock);
+    self->told = true;
+    pthread_mutex_unlock(&shared.lock);
+}
+
+/* The list must not name a descriptor that is closed, or stop() would shut down whichever client
+ * gets the same number next: unlink and close under one lock. */
+static void leave(struct client *self)
+{
+    pthread_mutex_lock(&shared.lock);
+    if (self->previous)
+        self->previous->next = self->next;
+    else
+        shared.clients = self->next;
+    if (self->next)
+        self->next->previous = self->previous;
+    close(self->fd);
+    shared.threads--;
+    pthread_mutex_unlock(&shared.lock);
+}
+
+static void *serve(void *argument)
+{
+    struct client self = {.fd = (int)(intptr_t)argument, .thread = pthread_self()};
+    enter(&self);
+    if (echo(self.fd)) {
+        tell(&self);
+        finish(self.fd);
+    }
+    leave(&self);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------- accepting --- */
+
+static pthread_attr_t small_and_detached(void)
+{
+    pthread_attr_t attributes;
+    size_t size = STACK_SIZE;
+    if (size < (size_t)PTHREAD_STACK_MIN)
+        size = (size_t)PTHREAD_STACK_MIN;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, size);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    return attributes;
+}
+
+static void count_threads(int change)
+{
+    pthread_mutex_lock(&shared.lock);
+    shared.threads += change;
+    pthread_mutex_unlock(&shared.lock);
+}
+
+/* The descriptor travels inside the pointer. A pointer to the caller's variable would be wrong:
+ * the next accept() overwrites it, perhaps before the new thread has looked. */
+static void start_client(int fd)
+{
+    pthread_attr_t attributes = small_and_detached();
+    pthread_t thread;
+
+    count_threads(+1);
+    int error = pthread_create(&thread, &attributes, serve, (void *)(intptr_t)fd);
+    pthread_attr_destroy(&attributes);
+    if (error) { /* EAGAIN: out of threads. Those who are connected go on. */
+        warnx("no thread for client %d, turned away: %s", fd, strerror(error));
+        close(fd);
+        count_threads(-1);
+    }
+}
+
+/* Accepts for ever. Has a thread of its own, because main() sleeps in sigwait(). */
+static void *accept_clients(void *argument)
+{
+    int listener = (int)(intptr_t)argument;
+    for (;;) {
+        int client;
+        enum net_accepted got = net_accept(listener, false, &client);
+        if (got == NET_CLIENT)
+            start_client(client);
+        else if (got == NET_EXHAUSTED)
+            sleep_ms(RETRY_MS); /* accept() would fail again at once: do not spin */
+        else if (got == NET_FATAL)
+            return NULL; /* main() has shut the listener down */
+    }
+}
+
+/* -------------------------------------------------------------------------------- the stop --- */
+
+/* A signal whose handler does nothing still makes recv() return, with EINTR. */
+static void wake(int signal)
+{
+    (void)signal;
+}
+
+/* Wakes the threads that have not noticed the stop, and returns how many there are in all. A signal
+ * that comes just before recv() falls asleep is lost: so ask again. (shutdown(fd, SHUT_RD) would
+ * wake it for sure. But then Linux answers what the client still sends with RST, and a BSD throws
+ * away what had arrived.) */
+static int wake_clients(void)
+{
+    pthread_mutex_lock(&shared.lock);
+    int threads = shared.threads;
+    for (struct client *c = shared.clients; c; c = c->next)
+        if (!c->told)
+            pthread_kill(c->thread, SIGUSR1);
+    pthread_mutex_unlock(&shared.lock);
+    return threads;
+}
+
+/* Whoever still sleeps, in recv() or in send(), wakes to a dead connection. */
+static void shut_clients(void)
+{
+    pthread_mutex_lock(&shared.lock);
+    for (struct client *c = shared.clients; c; c = c->next)
+        shutdown(c->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&shared.lock);
+}
+
+static void stop(int listener)
+{
+    int client;
+
+    /* Whoever is in the backlog has been told that it is connected: let it in. */
+    fcntl(listener, F_SETFL, O_NONBLOCK);
+    while (net_accept(listener, false, &client) == NET_CLIENT)
+        start_client(client);
+    shutdown(listener, SHUT_RDWR); /* Linux: accept() in the other thread fails with EINVAL */
+
+    shared.stopping = true;
+    for (int64_t deadline = net_now_ms() + STOP_MS; wake_clients() > 0; sleep_ms(LOOK_MS))
+        if (net_now_ms() >= deadline)
+            break;
+    shut_clients();
+    for (int looks = 0; looks < 10 && wake_clients() > 0; looks++)
+        sleep_ms(LOOK_MS);
+}
+
+int main(int argc, char **argv)
+{
+    struct net_settings settings = net_parse(argc, argv, NULL);
+    pthread_attr_t attributes = small_and_detached();
+    pthread_t acceptor;
+    sigset_t signals;
+    int got;
+
+    /* Blocked in every thread, since each inherits main's mask: only sigwait() takes them. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    sigaction(SIGUSR1, &(struct sigaction){.sa_handler = wake}, NULL); /* no SA_RESTART */
+
+    int listener = net_listen(&settings, false);
+    if (listener < 0)
+        return 1;
+    int error = pthread_create(&acceptor, &attributes, accept_clients, (void *)(intptr_t)listener);
+    if (error)
+        errx(1, "pthread_create: %s", strerror(error));
+    if (net_announce(listener) < 0)
+        return 1;
+    sigwait(&signals, &got);
+    stop(listener);
+    return 0;
+}
