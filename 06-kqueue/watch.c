@@ -1,0 +1,142 @@
+/* EVFILT_VNODE watches an open file, not a name. That is what makes it exact, and it is the trap:
+ * an editor that saves by writing a new file and renaming it over the old one leaves us watching a
+ * file that has no name any more. So two things are watched: the file, and the directory that its
+ * name is in. When the directory changes, we look whether the name means another file now. */
+#include "watch.h"
+
+#include <err.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef O_EVTONLY
+#define O_EVTONLY O_RDONLY /* macOS: for watching only, and does not keep a volume mounted */
+#endif
+#ifndef NOTE_TRUNCATE
+#define NOTE_TRUNCATE 0 /* OpenBSD has a bit of its own; elsewhere the size tells */
+#endif
+
+static const struct {
+    unsigned int bit;
+    const char *text;
+} names[] = {
+    {NOTE_WRITE, "write"},   {NOTE_EXTEND, "extend"}, {NOTE_ATTRIB, "attributes"},
+    {NOTE_LINK, "link"},     {NOTE_RENAME, "rename"}, {NOTE_DELETE, "delete"},
+    {NOTE_REVOKE, "revoke"},
+};
+
+/* EV_CLEAR: without it an event that has happened would be reported for ever. */
+static int add(int kq, int fd, unsigned int notes)
+{
+    struct kevent change;
+    EV_SET(&change, (uintptr_t)fd, EVFILT_VNODE, EV_ADD | EV_CLEAR, notes, 0, 0);
+    return kevent(kq, &change, 1, NULL, 0, NULL);
+}
+
+static void close_file(struct watch *watch)
+{
+    if (watch->file >= 0)
+        close(watch->file); /* and with it goes its filter */
+    watch->file = -1;
+}
+
+/* Opens whatever has the name now. Whatever happens to it after add() is reported; so its size is
+ * read after that, not before. */
+static void open_file(struct watch *watch, int kq)
+{
+    unsigned int notes = NOTE_TRUNCATE;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        notes |= names[i].bit;
+    watch->file = open(watch->path, O_EVTONLY | O_CLOEXEC | O_NONBLOCK);
+    if (watch->file >= 0 &&
+        (add(kq, watch->file, notes) < 0 || fstat(watch->file, &watch->seen) < 0)) {
+        warn("watch %s", watch->path);
+        close_file(watch);
+    }
+}
+
+/* Several bits may be set at once: each is tested, none with else. */
+static void report(struct watch *watch, unsigned int fflags)
+{
+    char text[128] = "";
+    struct stat now;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (fflags & names[i].bit) {
+            strcat(text, " ");
+            strcat(text, names[i].text);
+        }
+    if (fstat(watch->file, &now) == 0) {
+        if (now.st_size < watch->seen.st_size || (fflags & NOTE_TRUNCATE))
+            strcat(text, " truncate");
+        watch->seen = now;
+    }
+    warnx("%s:%s", watch->path, text);
+}
+
+void watch_event(struct watch *watch, const struct kevent *event)
+{
+    watch->look = true;
+    if ((int)event->ident == watch->directory)
+        return; /* something in it was created, renamed or deleted: perhaps our name */
+    report(watch, event->fflags);
+    if (event->fflags & (NOTE_DELETE | NOTE_RENAME | NOTE_REVOKE))
+        watch->moved = true;
+}
+
+void watch_settle(struct watch *watch, int kq)
+{
+    struct stat now;
+    if (!watch->look)
+        return;
+    watch->look = false;
+    bool there = stat(watch->path, &now) == 0;
+    bool other = there && (watch->file < 0 || now.st_ino != watch->seen.st_ino ||
+                           now.st_dev != watch->seen.st_dev);
+    if (there && !other)
+        watch->moved = false; /* it has its name back */
+    if (!other && !watch->moved)
+        return;
+    bool had_one = watch->file >= 0;
+    close_file(watch);
+    watch->moved = false;
+    if (!there)
+        return;
+    open_file(watch, kq);
+    if (watch->file >= 0)
+        warnx("%s: %s", watch->path, had_one ? "replaced" : "created");
+}
+
+struct watch *watch_start(int kq, const char *path)
+{
+    struct watch *watch = calloc(1, sizeof *watch);
+    char *copy = strdup(path); /* dirname(3) may write into it */
+    if (!watch || !copy) {
+        free(watch);
+        free(copy);
+        return NULL;
+    }
+    watch->path = path;
+    watch->directory = open(dirname(copy), O_EVTONLY | O_CLOEXEC);
+    free(copy);
+    if (watch->directory < 0 || add(kq, watch->directory, NOTE_WRITE) < 0) {
+        watch->file = -1;
+        watch_end(watch);
+        return NULL;
+    }
+    open_file(watch, kq);
+    return watch;
+}
+
+void watch_end(struct watch *watch)
+{
+    if (!watch)
+        return;
+    close_file(watch);
+    if (watch->directory >= 0)
+        close(watch->directory);
+    free(watch);
+}
