@@ -1,0 +1,246 @@
+/* The chat's client: standard input and the socket in one loop, so that messages appear while you
+ * type. (What you are typing stays in the terminal's line; a message may be shown beside it.)
+ *
+ * Standard input is left as it is: O_NONBLOCK would belong to the terminal, and so to the shell and
+ * everybody else who writes there. A read() after readiness does not block. If input is a regular
+ * file, epoll refuses to watch it, with EPERM, since a file is always ready; so a timer without
+ * delay reads a piece each turn instead. poll(), select() and kqueue take files as they are. */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "chat.h"
+#include "frame.h"
+#include "net.h"
+
+enum { ANSWER_MS = 5000 }; /* after the end of input, for what the room still owes us */
+
+static struct {
+    struct reactor *reactor;
+    struct stream *room;
+    const char *name;
+    struct buffer typed;
+    struct reactor_timer file, last; /* file: reads it if it cannot be watched */
+    bool watched, ended;             /* input is; input has */
+    int status;                      /* how the program will exit */
+} client;
+
+/* ----------------------------------------------------------------------------- to the room --- */
+
+static void say(const char *bytes, size_t length)
+{
+    char text[CHAT_LINE_MAX + 1];
+    memcpy(text, bytes, length);
+    text[chat_clean(text, length)] = '\0';
+    char *json = chat_json(client.name, text);
+    if (!json || frame_send(client.room, json, strlen(json)) < 0)
+        stream_abort(client.room);
+    free(json);
+}
+
+/* Sends whole lines; of a line that is too long, pieces that do not break a character. */
+static void say_lines(void)
+{
+    for (size_t length; (length = buffer_length(&client.typed)) > 0;) {
+        const char *bytes = client.typed.bytes + client.typed.start;
+        const char *end = memchr(bytes, '\n', length);
+        size_t line = end ? (size_t)(end - bytes) : length, used = line + 1;
+        if (line > CHAT_LINE_MAX) {
+            for (line = CHAT_LINE_MAX; line > 0 && ((unsigned char)bytes[line] >> 6) == 2;)
+                line--;
+            used = line = line > 0 ? line : CHAT_LINE_MAX;
+        } else if (!end && !client.ended) {
+            return;
+        }
+        if (line > 0)
+            say(bytes, line);
+        buffer_use(&client.typed, used < length ? used : length);
+    }
+}
+
+static void give_up(struct reactor *reactor, struct reactor_timer *timer)
+{
+    (void)reactor, (void)timer;
+    stream_abort(client.room);
+}
+
+static void end_input(void)
+{
+    client.ended = true;
+    if (client.watched)
+        reactor_remove(client.reactor, STDIN_FILENO);
+    reactor_timer_stop(client.reactor, &client.file);
+    say_lines();
+    stream_finish(client.room); /* we have nothing to say any more, but still listen */
+    reactor_timer_start(client.reactor, &client.last, ANSWER_MS, 0);
+}
+
+/* Reads, unless much is unsent already: a slow room must not fill our memory. */
+static void want_input(bool wanted)
+{
+    if (client.ended)
+        return;
+    if (client.watched)
+        reactor_modify(client.reactor, STDIN_FILENO, wanted ? REACTOR_READ : 0);
+    else if (wanted)
+        reactor_timer_start(client.reactor, &client.file, 0, 0);
+}
+
+static void read_input(void)
+{
+    char bytes[4096];
+    ssize_t length = read(STDIN_FILENO, bytes, sizeof bytes);
+    if (length < 0 && (errno == EINTR || errno == EAGAIN))
+        length = 0;
+    else if (length <= 0) {
+        end_input();
+        return;
+    }
+    if (buffer_add(&client.typed, bytes, (size_t)length) < 0)
+        err(1, "input");
+    say_lines();
+    want_input(stream_unsent(client.room) < STREAM_HIGH);
+}
+
+static void on_input(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)reactor, (void)fd, (void)ready, (void)argument;
+    read_input();
+}
+
+static void on_file(struct reactor *reactor, struct reactor_timer *timer)
+{
+    (void)reactor, (void)timer;
+    read_input();
+}
+
+static void on_drain(struct stream *stream)
+{
+    (void)stream;
+    want_input(true);
+}
+
+/* --------------------------------------------------------------------------- from the room --- */
+
+static void show(const struct chat_message *message)
+{
+    char *field[] = {message->user, message->text, message->error};
+    for (int i = 0; i < 3; i++) /* what others wrote must not control our terminal */
+        if (field[i])
+            field[i][chat_clean(field[i], strlen(field[i]))] = '\0';
+    if (message->error) {
+        warnx("%s", message->error);
+        client.status = 1;
+    } else if (message->user[0]) {
+        printf("%s: %s\n", message->user, message->text);
+    } else {
+        printf("* %s\n", message->text);
+    }
+    fflush(stdout);
+}
+
+static size_t on_data(struct stream *stream, const char *bytes, size_t length)
+{
+    struct chat_message message;
+    int content = frame_find(bytes, length);
+    if (content == FRAME_PARTIAL)
+        return 0;
+    if (content < 0 || !chat_parse(bytes + FRAME_HEADER, (size_t)content, &message)) {
+        warnx("this is no chat server");
+        client.status = 1;
+        stream_abort(stream);
+        return length;
+    }
+    show(&message);
+    chat_free(&message);
+    return FRAME_HEADER + (size_t)content;
+}
+
+static void on_close(struct stream *stream, int error)
+{
+    (void)stream;
+    if (client.status == 0 && (error || !client.ended)) {
+        warnx("the server has gone%s%s", error ? ": " : "", error ? strerror(error) : "");
+        client.status = 1;
+    }
+    client.ended = true;
+    reactor_stop(client.reactor);
+}
+
+/* ----------------------------------------------------------------------------- the program --- */
+
+/* Waits for the connection: there is nothing else to do yet. */
+static int dial(const struct net_settings *settings)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
+    char port[16];
+    int fd = -1;
+    snprintf(port, sizeof port, "%d", settings->port);
+    int error = getaddrinfo(settings->host, port, &hints, &list);
+    if (error)
+        errx(1, "resolve %s: %s", settings->host, gai_strerror(error));
+    for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
+        fd = socket(a->ai_family, a->ai_socktype, a->ai_protocol);
+        if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) < 0) {
+            error = errno;
+            close(fd);
+            errno = error;
+            fd = -1;
+        }
+    }
+    if (fd < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
+        err(1, "connect %s:%s", settings->host, port);
+    freeaddrinfo(list);
+    return fd;
+}
+
+static void open_input(void)
+{
+    client.file.handler = on_file;
+    client.last.handler = give_up;
+    client.watched = reactor_add(client.reactor, STDIN_FILENO, REACTOR_READ, on_input, NULL) == 0;
+    /* EPERM: epoll and a regular file; EOPNOTSUPP: the same from chapter 06's kqueue over epoll. */
+    if (!client.watched && errno != EPERM && errno != EOPNOTSUPP)
+        err(1, "input");
+    want_input(true);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct stream_handlers handlers = {
+        .on_data = on_data, .on_drain = on_drain, .on_close = on_close};
+    struct net_option extra[] = {
+        {"backend", true, "--backend NAME   epoll, kqueue, poll or select (the best)", NULL},
+        {"user", true, "--user NAME      your name in the room ($USER)", getenv("USER")},
+        {0}};
+    net_purpose = "A member of a chat room; --host and --port say which";
+    struct net_settings settings = net_parse(argc, argv, extra);
+    client.name = extra[1].value ? extra[1].value : "guest";
+    if (!chat_name_ok(client.name)) {
+        warnx("--user: '%s' is no name of 1 to %d bytes", client.name, CHAT_NAME_MAX);
+        net_try_help();
+    }
+    client.reactor = reactor_create(extra[0].value);
+    if (!client.reactor && extra[0].value && errno == EINVAL)
+        warn("--backend %s", extra[0].value), net_try_help();
+    int fd = dial(&settings);
+    if (client.reactor)
+        client.room = stream_open(client.reactor, fd, &handlers, NULL, NULL);
+    if (!client.room)
+        err(1, "reactor");
+    say("", 0); /* enters the room */
+    open_input();
+    if (reactor_run(client.reactor) < 0)
+        err(1, "%s", reactor_backend(client.reactor));
+    reactor_destroy(client.reactor);
+    free(client.typed.bytes);
+    return client.status;
+}

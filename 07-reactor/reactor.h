@@ -1,0 +1,102 @@
+/* A reactor: one loop that waits for many descriptors, timers and signals, and calls a function of
+ * yours for each that is ready.
+ *
+ * A turn of the loop: wait, call the handlers of the ready descriptors, then those of the timers
+ * that are due. All handlers run in the thread that called reactor_run(), one after the other; so
+ * they need no locks, and none of them may sleep: while one does, everybody waits.
+ *
+ * Readiness is level-triggered: a handler is called again while there is more, so it need not read
+ * everything. Handlers may add, modify and remove any descriptor, start and stop any timer, also
+ * their own; nothing that was removed is called again, not even when it was ready already, and an
+ * event never reaches a new descriptor that got a closed one's number.
+ *
+ * Functions that return int return 0, or -1 with errno set. Nothing in here ends the process or
+ * prints. A reactor belongs to the thread that runs it; only reactor_post() may be called from
+ * others. There may be several, one per thread. */
+#ifndef REACTOR_H
+#define REACTOR_H
+
+#include <stdint.h>
+
+struct reactor;
+
+/* What a descriptor is watched for (interest), or is ready for: a set of these bits. A lost
+ * connection is ready for whatever it is watched for: read() or write() then says why. */
+enum {
+    REACTOR_READ = 1,
+    REACTOR_WRITE = 4,
+    REACTOR_ERROR = 32, /* ready only: the kernel refused a reactor_modify(); remove and close it */
+};
+
+/* ----------------------------------------------------------------------------- the reactor --- */
+
+/* backend: "epoll", "kqueue", "poll", "select", or NULL for the best that this system has.
+ * Returns NULL with errno: EINVAL for a backend that is not there, ENOMEM, EMFILE. Costs two
+ * descriptors, and one more with epoll and kqueue. */
+struct reactor *reactor_create(const char *backend);
+
+/* Frees it, and gives back the signals. Descriptors and timers stay the caller's. */
+void reactor_destroy(struct reactor *reactor);
+
+/* The backend in use; and the names of all, best first, for i from 0 until NULL. */
+const char *reactor_backend(const struct reactor *reactor);
+const char *reactor_backend_name(int i);
+
+/* Runs turns until a handler calls reactor_stop(); the turn is then finished first. Fails only
+ * when waiting does, as in epoll_wait(2), but never with EINTR. */
+int reactor_run(struct reactor *reactor);
+void reactor_stop(struct reactor *reactor);
+
+/* ----------------------------------------------------------------------------- descriptors --- */
+
+typedef void reactor_handler(struct reactor *reactor, int fd, unsigned ready, void *argument);
+
+/* Watches fd, which stays the caller's and should be non-blocking. EEXIST: it is watched already.
+ * EMFILE: select() cannot hold it (FD_SETSIZE). EPERM: epoll cannot watch files. ENOMEM, ENOSPC. */
+int reactor_add(struct reactor *reactor, int fd, unsigned interest, reactor_handler *handler,
+                void *argument);
+
+/* Changes the interest; 0 pauses. The kernel is told just before the next wait, and not at all if
+ * it is then what it was. ENOENT: fd is not watched. */
+int reactor_modify(struct reactor *reactor, int fd, unsigned interest);
+
+/* Stops watching. Call it before close(), never after. ENOENT: fd is not watched. */
+int reactor_remove(struct reactor *reactor, int fd);
+
+/* ---------------------------------------------------------------------------------- timers --- */
+
+/* In the caller's memory, zeroed before its first use; must stay there while it runs. */
+struct reactor_timer {
+    void (*handler)(struct reactor *reactor, struct reactor_timer *timer);
+    void *argument;    /* the caller's */
+    int64_t due;       /* private from here on */
+    int64_t period_ms; /* 0: one-shot */
+    int position;      /* in the heap, from 1; 0: not running */
+};
+
+/* Calls the timer's handler delay_ms milliseconds after reactor_now_ms(), then every period_ms if
+ * that is not 0. Restarts one that runs. A loop that is late skips periods, it does not catch up.
+ * ENOMEM. Costs O(log n) of the timers that run. */
+int reactor_timer_start(struct reactor *reactor, struct reactor_timer *timer, int64_t delay_ms,
+                        int64_t period_ms);
+
+/* Stops it, if it runs. */
+void reactor_timer_stop(struct reactor *reactor, struct reactor_timer *timer);
+
+/* Milliseconds on the monotonic clock, which is read at most once a turn. clock_gettime(2) */
+int64_t reactor_now_ms(struct reactor *reactor);
+
+/* ------------------------------------------------------------------ signals, other threads --- */
+
+/* Calls handler with the signal's number, as an ordinary handler of the loop, in place of what the
+ * signal did; several that arrive together may be one. A signal goes to the reactor that asked
+ * last. handler NULL: the default action again. sigaction(2) */
+int reactor_signal(struct reactor *reactor, int signal,
+                   void (*handler)(struct reactor *reactor, int signal, void *argument),
+                   void *argument);
+
+/* From any thread: calls task(argument) in the reactor's thread, soon, in the order of posting.
+ * ENOMEM. What is still waiting at reactor_destroy() is dropped. */
+int reactor_post(struct reactor *reactor, void (*task)(void *argument), void *argument);
+
+#endif

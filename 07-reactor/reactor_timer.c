@@ -1,0 +1,120 @@
+/* The reactor's timers: a binary heap.
+ *
+ * The heap is an array in which each entry is due no earlier than its parent: entry i has its
+ * parent at i / 2, its children at 2i and 2i + 1, and the first of all is at 1. A new entry starts
+ * at the end and rises past parents that are due later. When one leaves, the last takes its place
+ * and rises or sinks. No step touches more than one entry a level: O(log n). */
+#include <limits.h>
+#include <stdlib.h>
+
+#include "internal.h"
+
+struct timer_entry {
+    int64_t due; /* a copy of timer->due: comparing need not visit the timers */
+    struct reactor_timer *timer;
+};
+
+static void put(struct timer_heap *heap, int position, struct timer_entry entry)
+{
+    heap->entry[position] = entry;
+    entry.timer->position = position;
+}
+
+/* Finds the place for entry from the gap at position on, moving others into the gap. */
+static void rise(struct timer_heap *heap, int position, struct timer_entry entry)
+{
+    while (position > 1 && heap->entry[position / 2].due > entry.due) {
+        put(heap, position, heap->entry[position / 2]);
+        position /= 2;
+    }
+    put(heap, position, entry);
+}
+
+static void sink(struct timer_heap *heap, int position, struct timer_entry entry)
+{
+    for (int child; (child = 2 * position) <= heap->count; position = child) {
+        if (child < heap->count && heap->entry[child + 1].due < heap->entry[child].due)
+            child++;
+        if (heap->entry[child].due >= entry.due)
+            break;
+        put(heap, position, heap->entry[child]);
+    }
+    put(heap, position, entry);
+}
+
+static int grow(struct timer_heap *heap, int capacity)
+{
+    struct timer_entry *entry = realloc(heap->entry, (size_t)capacity * sizeof *entry);
+    if (!entry)
+        return -1;
+    heap->entry = entry;
+    heap->capacity = capacity;
+    return 0;
+}
+
+int timers_create(struct reactor *reactor)
+{
+    return grow(&reactor->timers, 64);
+}
+
+static int insert(struct timer_heap *heap, struct reactor_timer *timer)
+{
+    if (heap->count + 1 >= heap->capacity && grow(heap, 2 * heap->capacity) < 0)
+        return -1;
+    rise(heap, ++heap->count, (struct timer_entry){timer->due, timer});
+    return 0;
+}
+
+int reactor_timer_start(struct reactor *reactor, struct reactor_timer *timer, int64_t delay_ms,
+                        int64_t period_ms)
+{
+    reactor_timer_stop(reactor, timer);
+    timer->due = reactor_now_ms(reactor) + (delay_ms > 0 ? delay_ms : 0);
+    timer->period_ms = period_ms;
+    return insert(&reactor->timers, timer);
+}
+
+void reactor_timer_stop(struct reactor *reactor, struct reactor_timer *timer)
+{
+    struct timer_heap *heap = &reactor->timers;
+    int gap = timer->position;
+    if (gap == 0)
+        return;
+    timer->position = 0;
+    struct timer_entry last = heap->entry[heap->count--];
+    if (last.timer == timer)
+        return;
+    if (gap > 1 && heap->entry[gap / 2].due > last.due)
+        rise(heap, gap, last);
+    else
+        sink(heap, gap, last);
+}
+
+int timers_wait_ms(struct reactor *reactor)
+{
+    if (reactor->timers.count == 0)
+        return -1;
+    int64_t left = reactor->timers.entry[1].due - reactor_now_ms(reactor);
+    return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
+}
+
+/* At most as many as there are now: a handler that starts its timer anew with no delay must not
+ * keep the descriptors waiting. */
+void timers_run(struct reactor *reactor)
+{
+    struct timer_heap *heap = &reactor->timers;
+    int64_t now = reactor_now_ms(reactor);
+
+    for (int most = heap->count; most > 0 && heap->count > 0; most--) {
+        struct reactor_timer *timer = heap->entry[1].timer;
+        if (timer->due > now)
+            return;
+        if (timer->period_ms > 0) { /* the next multiple of the period that lies ahead */
+            timer->due += timer->period_ms * ((now - timer->due) / timer->period_ms + 1);
+            sink(heap, 1, (struct timer_entry){timer->due, timer});
+        } else {
+            reactor_timer_stop(reactor, timer);
+        }
+        timer->handler(reactor, timer);
+    }
+}

@@ -1,0 +1,79 @@
+/* A relay: whoever connects here is connected to another server, and every byte goes through, both
+ * ways. Half-close and backpressure come with the streams. */
+#include <err.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "service.h"
+
+static struct addrinfo *target;
+
+/* A stream's argument is the stream at the other end, or NULL once that is gone. */
+static size_t on_data(struct stream *from, const char *bytes, size_t length)
+{
+    struct stream *to = stream_argument(from);
+    if (!to || stream_send(to, bytes, length) < 0)
+        stream_abort(from);
+    else if (stream_unsent(to) >= STREAM_HIGH)
+        stream_pause(from); /* until the other end has taken what we have for it */
+    return length;
+}
+
+static void on_drain(struct stream *to)
+{
+    if (stream_argument(to))
+        stream_resume(stream_argument(to));
+}
+
+static void on_end(struct stream *from, const char *rest, size_t length)
+{
+    (void)rest, (void)length;
+    if (stream_argument(from)) /* this direction is done, the other may go on */
+        stream_finish(stream_argument(from));
+}
+
+static void on_close(struct stream *stream, int error)
+{
+    struct stream *other = stream_argument(stream);
+    if (other) {
+        stream_set_argument(other, NULL);
+        error ? stream_abort(other) : stream_close(other, 0);
+    }
+}
+
+static void on_open(struct stream *client)
+{
+    static const struct stream_handlers handlers = {on_data, on_end, on_drain, on_close};
+    struct stream *server = NULL;
+    int fd = socket(target->ai_family, SOCK_STREAM, 0);
+    stream_set_argument(client, NULL);
+    if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0) {
+        (void)connect(fd, target->ai_addr, target->ai_addrlen); /* on_close says if it fails */
+        server = stream_open(stream_reactor(client), fd, &handlers, NULL, client);
+    }
+    stream_set_argument(client, server);
+    if (!server) {
+        warn("no connection for client %d", stream_fd(client));
+        stream_abort(client);
+        close(fd);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct service service = {.purpose = "Relays connections to another server",
+                              .handlers = {on_data, on_end, on_drain, on_close},
+                              .on_open = on_open};
+    struct net_option options[] = {
+        SERVICE_BACKEND,
+        {"to-host", true, "--to-host ADDR   the other server (127.0.0.1)", "127.0.0.1"},
+        {"to-port", true, "--to-port N      its port (7000)", "7000"},
+        {0}};
+    service_open(&service, argc, argv, options);
+    if (getaddrinfo(options[1].value, options[2].value,
+                    &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &target) != 0)
+        errx(1, "there is no %s", options[1].value);
+    return service_run(&service);
+}

@@ -1,0 +1,97 @@
+#include "service.h"
+
+#include <err.h>
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { ACCEPTS_PER_TURN = 64, RETRY_MS = 100, STOP_MS = 1000 };
+
+static void take(struct service *service, int fd)
+{
+    struct stream *stream =
+        stream_open(service->reactor, fd, &service->handlers, &service->streams, service);
+    if (!stream) {
+        warn("client %d turned away", fd);
+        close(fd);
+    } else if (service->on_open) {
+        service->on_open(stream);
+    }
+}
+
+static void accept_some(struct service *service, int most)
+{
+    enum net_accepted got = NET_CLIENT;
+    for (int i = 0, fd; i < most && got <= NET_LOST; i++) {
+        got = net_accept(service->listener, true, &fd);
+        if (got == NET_CLIENT)
+            take(service, fd);
+    }
+    if (got == NET_FATAL)
+        err(1, "accept");
+    if (got == NET_EXHAUSTED) { /* the listener stays ready: do not look at it for a while */
+        reactor_modify(service->reactor, service->listener, 0);
+        reactor_timer_start(service->reactor, &service->retry, RETRY_MS, 0);
+    }
+}
+
+static void on_listener(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)reactor, (void)fd, (void)ready;
+    accept_some(argument, ACCEPTS_PER_TURN);
+}
+
+static void accept_again(struct reactor *reactor, struct reactor_timer *timer)
+{
+    struct service *service = timer->argument;
+    reactor_modify(reactor, service->listener, REACTOR_READ);
+}
+
+static void on_signal(struct reactor *reactor, int signal, void *argument)
+{
+    struct service *service = argument;
+    (void)signal;
+    if (service->listener < 0)
+        return;
+    accept_some(service, INT_MAX); /* whoever is in the backlog has been told: connected */
+    reactor_remove(reactor, service->listener);
+    close(service->listener);
+    service->listener = -1;
+    service->streams.on_empty = reactor_stop;
+    for (struct stream *s = service->streams.first; s; s = stream_next(s))
+        stream_stop(s, STOP_MS);
+    if (service->streams.count == 0)
+        reactor_stop(reactor);
+}
+
+void service_open(struct service *service, int argc, char **argv, struct net_option *extra)
+{
+    net_purpose = service->purpose;
+    struct net_settings settings = net_parse(argc, argv, extra);
+    const char *backend = extra[0].value;
+    service->listener = net_listen(&settings, true);
+    if (service->listener < 0)
+        exit(1);
+    service->retry = (struct reactor_timer){.handler = accept_again, .argument = service};
+    service->reactor = reactor_create(backend);
+    if (!service->reactor && backend && errno == EINVAL)
+        warn("--backend %s", backend), net_try_help();
+    if (!service->reactor || reactor_signal(service->reactor, SIGINT, on_signal, service) < 0 ||
+        reactor_signal(service->reactor, SIGTERM, on_signal, service) < 0 ||
+        reactor_add(service->reactor, service->listener, REACTOR_READ, on_listener, service) < 0)
+        err(1, "reactor");
+}
+
+int service_run(struct service *service)
+{
+    if (net_announce(service->listener) < 0)
+        return 1;
+    if (reactor_run(service->reactor) < 0)
+        err(1, "%s", reactor_backend(service->reactor));
+    if (service->at_end)
+        service->at_end();
+    reactor_destroy(service->reactor);
+    return 0;
+}

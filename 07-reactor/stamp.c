@@ -1,0 +1,41 @@
+/* A protocol in twenty lines: each line is answered with "[time] line". */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "service.h"
+
+static void answer(struct stream *stream, const char *line, size_t length)
+{
+    char stamp[32];
+    time_t now = time(NULL);
+    size_t n = strftime(stamp, sizeof stamp, "[%a %b %e %H:%M:%S %Y] ", localtime(&now));
+    if (stream_send(stream, stamp, n) < 0 || stream_send(stream, line, length) < 0 ||
+        stream_send(stream, "\n", 1) < 0)
+        stream_abort(stream); /* out of memory: better no answer than half of one */
+}
+
+static size_t on_data(struct stream *stream, const char *bytes, size_t length)
+{
+    const char *end = memchr(bytes, '\n', length);
+    if (!end)
+        return 0; /* it comes back, with more */
+    answer(stream, bytes, (size_t)(end - bytes));
+    return (size_t)(end - bytes) + 1;
+}
+
+static void on_end(struct stream *stream, const char *rest, size_t length)
+{
+    if (length > 0) /* a last line without its end */
+        answer(stream, rest, length);
+    stream_close(stream, 0);
+}
+
+int main(int argc, char **argv)
+{
+    struct service service = {.purpose = "Answers each line with the time and the line",
+                              .handlers = {.on_data = on_data, .on_end = on_end}};
+    struct net_option options[] = {SERVICE_BACKEND, {0}};
+    service_open(&service, argc, argv, options);
+    return service_run(&service);
+}

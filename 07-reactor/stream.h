@@ -1,0 +1,92 @@
+/* Buffered connections on a reactor. You are handed what has arrived, and you send; partial sends,
+ * full buffers, the other side's end and errors are dealt with here.
+ *
+ * What the echo server promises is offered to every protocol:
+ * - Half-close: after the peer's FIN everything unsent is still sent, then FIN, then close().
+ * - Backpressure: while `high` bytes or more are unsent, nothing is read, until `low` are left.
+ * - Turns: a turn is one recv() of at most 16 KiB and one send(), so nobody waits for long.
+ * - Idle costs nothing: buffers exist only while there is something in them.
+ * - No RST on close: what the peer goes on sending is read and thrown away until its FIN, since
+ *   close() with unread input destroys data in flight (RFC 1122 section 4.2.2.13).
+ *
+ * What is sent during a turn leaves at its end, in one send(). So no handler is ever called from
+ * inside one of these functions, and no stream vanishes while you walk over many: on_close comes
+ * from the loop. A stream and its list belong to the reactor's thread. */
+#ifndef STREAM_H
+#define STREAM_H
+
+#include <stddef.h>
+
+#include "reactor.h"
+
+struct stream;
+
+enum {
+    STREAM_LOW = 16 * 1024,
+    STREAM_HIGH = 64 * 1024,
+    STREAM_INPUT_MAX = 128 * 1024, /* a message that on_data wants whole must be shorter */
+};
+
+struct stream_handlers {
+    /* These bytes have arrived. Returns how many it has used up: one message, or all. It is called
+     * again with the rest until it returns 0; the rest then waits for more to arrive. The bytes
+     * are valid during the call. */
+    size_t (*on_data)(struct stream *stream, const char *bytes, size_t length);
+
+    /* The peer has sent FIN, or stream_stop() was called. rest: what on_data had left. NULL: all
+     * that is unsent is sent, then the stream is closed; so do it yourself, now or later. */
+    void (*on_end)(struct stream *stream, const char *rest, size_t length);
+
+    /* What was unsent fell from `high` to `low`. May be NULL. */
+    void (*on_drain)(struct stream *stream);
+
+    /* The last call: afterwards the stream is freed. error: 0 if it ended in peace, else an errno:
+     * ECONNRESET, EPIPE, ETIMEDOUT (a time limit), EMSGSIZE (STREAM_INPUT_MAX), ENOMEM,
+     * ECANCELED (stream_abort()). May be NULL. */
+    void (*on_close)(struct stream *stream, int error);
+};
+
+/* Streams that belong together; {0} is an empty one. To walk over it:
+ * for (s = list.first; s; s = stream_next(s)). */
+struct stream_list {
+    struct stream *first;
+    int count;
+    void (*on_empty)(struct reactor *reactor); /* the last one was closed; may be NULL */
+};
+struct stream *stream_next(const struct stream *stream);
+
+/* A connected, non-blocking socket becomes a stream, in that list if list is not NULL. The
+ * handlers must stay where they are. NULL with errno, as reactor_add(); fd then stays yours. */
+struct stream *stream_open(struct reactor *reactor, int fd, const struct stream_handlers *handlers,
+                           struct stream_list *list, void *argument);
+
+void *stream_argument(const struct stream *stream);
+void stream_set_argument(struct stream *stream, void *argument);
+struct reactor *stream_reactor(const struct stream *stream);
+int stream_fd(const struct stream *stream);
+
+/* Copies the bytes, to be sent at the end of the turn and later. There is no upper bound: who
+ * sends more than the peer asked for should look at stream_unsent(). ENOMEM; EPIPE: it is closing.
+ */
+int stream_send(struct stream *stream, const void *bytes, size_t length);
+size_t stream_unsent(const struct stream *stream);
+void stream_set_marks(struct stream *stream, size_t low, size_t high);
+
+/* No on_data until resumed. The peer, if it goes on sending, has to wait. */
+void stream_pause(struct stream *stream);
+void stream_resume(struct stream *stream);
+
+/* Sends what is unsent, then FIN; what still arrives is handed over as before (half-close). */
+void stream_finish(struct stream *stream);
+
+/* No on_data any more; sends what is unsent, then FIN, waits for the peer's FIN. within_ms: the
+ * time limit for all of it, 0: none. */
+void stream_close(struct stream *stream, int within_ms);
+
+/* For a server that stops: as if the peer's FIN came after what has arrived until now. */
+void stream_stop(struct stream *stream, int within_ms);
+
+/* Closes at the end of this turn, with no regard for what is unsent. */
+void stream_abort(struct stream *stream);
+
+#endif
