@@ -1,0 +1,111 @@
+/* Coordinated omission, shown: a server that is frozen for 100 ms in every second, measured by a
+ * closed loop, which hardly notices, and by an open loop, which does. */
+
+#ifdef __linux__
+#define _GNU_SOURCE
+#include <sys/prctl.h>
+#endif
+
+#include "experiment.h"
+
+#include "clock.h"
+#include "load.h"
+#include "table.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { CONNECTIONS = 64, STALL_MS = 100, EVERY_MS = 1000 };
+
+/* A process that freezes the server now and then. */
+static pid_t start_freezer(pid_t server)
+{
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    setpgid(0, 0);
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    signal(SIGTERM, SIG_DFL);
+    for (;;) {
+        clock_sleep(MILLISECONDS((EVERY_MS - STALL_MS) / 2));
+        kill(server, SIGSTOP);
+        clock_sleep(MILLISECONDS(STALL_MS));
+        kill(server, SIGCONT);
+        clock_sleep(MILLISECONDS((EVERY_MS - STALL_MS) / 2));
+    }
+}
+
+static void add_row(struct table *table, const char *how, const struct load *load,
+                    const struct histogram *latency)
+{
+    static const double percents[] = {50, 90, 99, 99.9};
+    table_text(table, "%s", how);
+    table_number(table, (double)load->echoes * 1e9 / (double)load->elapsed, 0);
+    for (size_t i = 0; i < sizeof percents / sizeof *percents; i++)
+        table_number(table, (double)histogram_percentile(latency, percents[i]) / 1e3, 1);
+    table_number(table, (double)latency->maximum / 1e3, 1);
+}
+
+/* One run; when the server froze, that was by the freezer alone. */
+static enum load_end run_frozen(struct load *load, struct server *server, uint64_t length,
+                                struct histogram *latency)
+{
+    histogram_clear(latency);
+    pid_t freezer = start_freezer(server->pid);
+    enum load_end end = load_run(load, length, latency);
+    if (freezer > 0) {
+        kill(freezer, SIGKILL);
+        waitpid(freezer, NULL, 0);
+    }
+    kill(server->pid, SIGCONT);
+    return end;
+}
+
+static void measure(struct table *table, struct load *load, struct server *server, uint64_t length)
+{
+    static struct histogram latency;
+    static struct histogram naive;
+    if (run_frozen(load, server, length, &latency) != LOAD_DONE)
+        return;
+    add_row(table, "closed loop, as fast as it goes", load, &latency);
+    load->mode = LOAD_RATE;
+    /* half of what the server did in nine tenths of the time */
+    load->rate = (double)load->echoes * 1e9 / (double)load->elapsed / 0.9 / 2;
+    load->naive = &naive;
+    histogram_clear(&naive);
+    if (run_frozen(load, server, length, &latency) != LOAD_DONE)
+        return;
+    add_row(table, "open loop, from when a message left", load, &naive);
+    add_row(table, "open loop, from when it was due", load, &latency);
+}
+
+int experiment_omission(struct experiment *facts)
+{
+    static struct table table;
+    char trouble[SERVER_SAID] = "";
+    struct server *server = &facts->servers[0];
+    struct load load;
+    for (int i = 0; i < facts->server_count; i++) {
+        if (facts->servers[i].reference)
+            server = &facts->servers[i];
+    }
+    experiment_progress("rate: %s, frozen for 100 ms in every second", server->name);
+    table_begin(&table, "omission", "A server that is frozen for 100 ms in every second",
+                "measured_by,echoes_a_second,p50_us,p90_us,p99_us,p99.9_us,max_us");
+    table_note(&table, "A tenth of the time is frozen, so one request in ten has to wait, and p99 "
+                       "is about 90 ms by construction. The closed loop stops asking while nobody "
+                       "answers, and counts 64 slow answers for each freeze. That is coordinated "
+                       "omission.");
+    if (server_start(server, facts->machine->server_core, trouble, sizeof trouble) == 0) {
+        if (load_init(&load, server->port, CONNECTIONS, 64) == 0 &&
+            load_open(&load, CONNECTIONS) == LOAD_DONE)
+            measure(&table, &load, server, facts->options->quick ? SECONDS(1) : SECONDS(5));
+        load_close(&load);
+        servers_stop(server, 1);
+    }
+    return table_finish(&table, facts);
+}

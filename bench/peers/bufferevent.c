@@ -1,0 +1,190 @@
+/* The same server on libevent's bufferevents, the way its documentation recommends: libevent reads
+ * into a buffer, and what is in it is moved to the output buffer without a copy. Backpressure is
+ * as good as the library allows: reading stops while output is left. */
+#include "net.h"
+
+#include <err.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { ACCEPTS_PER_TURN = 64, RETRY_MS = 100, HELD_MAX = 64 * 1024, STOP_MS = 1000 };
+
+struct client {
+    struct bufferevent *stream;
+    struct client *next, *previous;
+    bool fin_sent;
+    bool ending; /* nothing more comes: close when all is sent */
+};
+
+static struct event_base *base;
+static struct event *listener_event, *retry;
+static struct client *all;
+static int listener;
+
+static void end_client(struct client *client)
+{
+    bufferevent_free(client->stream); /* closes the descriptor, too */
+    *(client->previous ? &client->previous->next : &all) = client->next;
+    if (client->next != NULL)
+        client->next->previous = client->previous;
+    free(client);
+    if (listener >= 0)
+        event_add(listener_event, NULL);
+    else if (all == NULL)
+        event_base_loopbreak(base);
+}
+
+static bool owes(const struct client *client)
+{
+    return evbuffer_get_length(bufferevent_get_output(client->stream)) > 0;
+}
+
+static void on_read(struct bufferevent *stream, void *argument)
+{
+    const struct client *client = argument;
+    if (client->fin_sent) { /* thrown away: closing with unread input would send RST */
+        evbuffer_drain(bufferevent_get_input(stream), SIZE_MAX);
+        return;
+    }
+    evbuffer_add_buffer(bufferevent_get_output(stream), bufferevent_get_input(stream));
+    bufferevent_disable(stream, EV_READ); /* until it is sent */
+}
+
+/* Everything is sent. */
+static void on_write(struct bufferevent *stream, void *argument)
+{
+    struct client *client = argument;
+    if (client->ending)
+        end_client(client);
+    else
+        bufferevent_enable(stream, EV_READ);
+}
+
+static void on_event(struct bufferevent *stream, short what, void *argument)
+{
+    struct client *client = argument;
+    (void)stream;
+    client->ending = true;
+    if ((what & BEV_EVENT_ERROR) || !owes(client))
+        end_client(client);
+}
+
+static void add_client(int fd)
+{
+    struct client *client = calloc(1, sizeof *client);
+    struct bufferevent *stream =
+        client != NULL ? bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+    if (stream == NULL) {
+        warnx("client %d turned away", fd);
+        free(client);
+        close(fd);
+        return;
+    }
+    client->stream = stream;
+    client->next = all;
+    if (all != NULL)
+        all->previous = client;
+    all = client;
+    bufferevent_setwatermark(stream, EV_READ, 0, HELD_MAX);
+    bufferevent_set_max_single_read(stream, HELD_MAX);
+    bufferevent_set_max_single_write(stream, HELD_MAX);
+    bufferevent_setcb(stream, on_read, on_write, on_event, client);
+    bufferevent_enable(stream, EV_READ | EV_WRITE);
+}
+
+static void accept_clients(int most)
+{
+    static const struct timeval pause = {.tv_usec = RETRY_MS * 1000};
+    for (int i = 0, fd; i < most; i++) {
+        enum net_accepted got = net_accept(listener, true, &fd);
+        if (got == NET_FATAL)
+            err(1, "accept");
+        if (got == NET_CLIENT)
+            add_client(fd);
+        if (got == NET_EXHAUSTED) {
+            event_del(listener_event);
+            event_add(retry, &pause);
+        }
+        if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN)
+            return;
+    }
+}
+
+static void on_listener(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd, (void)what, (void)argument;
+    accept_clients(ACCEPTS_PER_TURN);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd, (void)what, (void)argument;
+    if (listener >= 0)
+        event_add(listener_event, NULL);
+}
+
+/* Stop: FIN goes out when nothing is owed any more, and the clients have a second. */
+static void on_tick(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd, (void)what, (void)argument;
+    for (struct client *client = all; client != NULL; client = client->next) {
+        if (!client->fin_sent && !owes(client) &&
+            evbuffer_get_length(bufferevent_get_input(client->stream)) == 0) {
+            client->fin_sent = true;
+            shutdown(bufferevent_getfd(client->stream), SHUT_WR);
+        }
+    }
+}
+
+static void on_signal(evutil_socket_t number, short what, void *argument)
+{
+    static const struct timeval limit = {.tv_usec = STOP_MS * 900};
+    static const struct timeval often = {.tv_usec = 50000};
+    (void)number, (void)what, (void)argument;
+    if (listener < 0)
+        return;
+    accept_clients(INT_MAX);
+    event_del(listener_event);
+    close(listener);
+    listener = -1;
+    event_base_loopexit(base, all != NULL ? &limit : NULL);
+    struct event *tick = event_new(base, -1, EV_PERSIST, on_tick, NULL);
+    if (tick != NULL)
+        event_add(tick, &often);
+}
+
+static void watch_signal(int number)
+{
+    struct event *event = evsignal_new(base, number, on_signal, NULL);
+    if (event == NULL || event_add(event, NULL) != 0)
+        errx(1, "libevent could not watch a signal");
+}
+
+int main(int argc, char **argv)
+{
+    struct net_settings settings = net_parse(argc, argv, NULL);
+    listener = net_listen(&settings, true);
+    if (listener < 0)
+        return 1;
+    base = event_base_new();
+    if (base == NULL)
+        errx(1, "libevent could not start");
+    watch_signal(SIGINT);
+    watch_signal(SIGTERM);
+    retry = event_new(base, -1, 0, on_retry, NULL);
+    listener_event = event_new(base, listener, EV_READ | EV_PERSIST, on_listener, NULL);
+    if (retry == NULL || listener_event == NULL || event_add(listener_event, NULL) != 0)
+        errx(1, "libevent could not watch the listener");
+    net_announce(listener);
+    event_base_dispatch(base);
+    return 0;
+}

@@ -1,0 +1,122 @@
+/* 07-reactor with 1 to as many threads as there are cores, each with a listening socket of its own
+ * (SO_REUSEPORT). Nothing is pinned; as many load generators as cores share the machine with it. */
+
+#include "experiment.h"
+
+#include "clock.h"
+#include "interrupt.h"
+#include "load.h"
+#include "process.h"
+#include "table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { CONNECTIONS = 64, GENERATORS_MOST = 64 };
+
+struct result {
+    double rate;
+    double p50;
+    double p99;
+};
+
+/* In a process of its own: its share of the connections; answers through the pipe. */
+static void generate(int port, int connections, uint64_t length, int answer)
+{
+    static struct histogram latency;
+    struct load load;
+    struct result result = {.rate = -1};
+    machine_pin(MACHINE_ALL);
+    if (load_init(&load, port, connections, 64) == 0 &&
+        load_open(&load, connections) == LOAD_DONE &&
+        load_run(&load, length / 10, NULL) == LOAD_DONE &&
+        load_run(&load, length, &latency) == LOAD_DONE) {
+        result.rate = (double)load.echoes * 1e9 / (double)load.elapsed;
+        result.p50 = (double)histogram_percentile(&latency, 50) / 1e3;
+        result.p99 = (double)histogram_percentile(&latency, 99) / 1e3;
+    }
+    _exit(write(answer, &result, sizeof result) != (ssize_t)sizeof result);
+}
+
+/* The sum of the rates, and the worst of the percentiles. */
+static struct result drive(int port, int generators, uint64_t length)
+{
+    struct result sum = {0};
+    int answers[2];
+    int started = 0;
+    if (pipe(answers) != 0)
+        return (struct result){.rate = NAN};
+    for (; started < generators; started++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            generate(port, CONNECTIONS / generators, length, answers[1]);
+        if (pid < 0)
+            break;
+    }
+    close(answers[1]);
+    for (int i = 0; i < started; i++) {
+        struct result one;
+        if (read(answers[0], &one, sizeof one) != (ssize_t)sizeof one || one.rate < 0)
+            sum.rate = NAN;
+        sum.rate += one.rate;
+        sum.p50 = fmax(sum.p50, one.p50);
+        sum.p99 = fmax(sum.p99, one.p99);
+    }
+    close(answers[0]);
+    while (started-- > 0)
+        wait(NULL);
+    return sum;
+}
+
+static void add_row(struct table *table, struct experiment *facts, struct server *server,
+                    int threads, int cores)
+{
+    int generators = cores < GENERATORS_MOST ? cores : GENERATORS_MOST;
+    uint64_t length = facts->options->quick ? MILLISECONDS(500) : SECONDS(2);
+    uint64_t cpu = process_cpu(server->pid);
+    uint64_t start = clock_now();
+    struct result result = drive(server->port, generators, length);
+    double seconds = (double)(clock_now() - start) / 1e9;
+    server_settle(server);
+    table_text(table, "%s", server->name);
+    table_text(table, "%d", threads);
+    table_text(table, "%d", generators);
+    table_number(table, result.rate, 0);
+    table_number(table, result.p50, 1);
+    table_number(table, result.p99, 1);
+    table_number(table, (double)(process_cpu(server->pid) - cpu) / 1e9 / seconds, 2);
+}
+
+int experiment_scale(struct experiment *facts)
+{
+    static struct table table;
+    int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int rounds = facts->options->quick ? 1 : 3;
+    table_begin(&table, "scale", "07-reactor with several threads, 64 connections",
+                "server,threads,generators,echoes_a_second,p50_us,p99_us,cores_used_by_the_server");
+    table_note(&table,
+               "Servers and generators share the %d cores, so %d threads cannot give %d "
+               "times the rate here; absolute figures, in turns.",
+               cores, cores, cores);
+    for (int round = 0; round < rounds; round++) {
+        for (int threads = 1; threads <= cores && !interrupted; threads *= 2) {
+            char trouble[SERVER_SAID] = "";
+            struct server server = {0};
+            snprintf(server.name, sizeof server.name, "07-reactor");
+            snprintf(server.command, sizeof server.command,
+                     "%.400s/07-reactor/07-reactor --threads %d", facts->build, threads);
+            experiment_progress("scale: %d threads, round %d of %d", threads, round + 1, rounds);
+            if (server_start(&server, MACHINE_ALL, trouble, sizeof trouble) != 0) {
+                experiment_progress("scale: skipped: --threads %d: %s\n", threads, trouble);
+                servers_stop(&server, 1);
+                return 0;
+            }
+            add_row(&table, facts, &server, threads, cores);
+            servers_stop(&server, 1);
+        }
+    }
+    return table_finish(&table, facts);
+}

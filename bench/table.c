@@ -1,0 +1,160 @@
+#include "table.h"
+
+#include "csv.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *next_cell(struct table *table)
+{
+    static char nowhere[TABLE_CELL]; /* a table that is too long loses its end */
+    int row = table->used / table->columns;
+    if (row >= TABLE_ROWS)
+        return nowhere;
+    return table->cells[row][table->used++ % table->columns];
+}
+
+void table_text(struct table *table, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(next_cell(table), TABLE_CELL, format, arguments);
+    va_end(arguments);
+}
+
+void table_number(struct table *table, double number, int decimals)
+{
+    if (isfinite(number))
+        table_text(table, "%.*f", decimals, number);
+    else
+        table_text(table, "%s", "");
+}
+
+void table_note(struct table *table, const char *format, ...)
+{
+    size_t length = strlen(table->note);
+    if (length > 0 && length + 1 < TABLE_NOTE)
+        table->note[length++] = '\n';
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(table->note + length, TABLE_NOTE - length, format, arguments);
+    va_end(arguments);
+}
+
+void table_begin(struct table *table, const char *name, const char *title, const char *columns)
+{
+    memset(table, 0, sizeof *table);
+    table->name = name;
+    table->title = title;
+    table->columns = 1;
+    for (const char *c = columns; *c != '\0'; c++)
+        table->columns += *c == ',';
+    for (; *columns != '\0'; columns += *columns == ',') {
+        int length = (int)strcspn(columns, ",");
+        table_text(table, "%.*s", length, columns);
+        columns += length;
+    }
+}
+
+static bool is_number(const char *text)
+{
+    return isdigit((unsigned char)*text) || *text == '\0' ||
+           (*text == '-' && isdigit((unsigned char)text[1]));
+}
+
+static size_t width_of(const struct table *table, int column, int rows)
+{
+    size_t width = 0;
+    for (int row = 0; row < rows; row++) {
+        size_t length = strlen(table->cells[row][column]);
+        width = length > width ? length : width;
+    }
+    return width;
+}
+
+static void print_row(const struct table *table, int row, const size_t *widths)
+{
+    for (int column = 0; column < table->columns; column++) {
+        char text[TABLE_CELL];
+        snprintf(text, sizeof text, "%s", table->cells[row][column]);
+        for (char *c = text; row == 0 && *c != '\0'; c++)
+            *c = *c == '_' ? ' ' : *c;
+        bool right = column > 0 && is_number(table->cells[1][column]);
+        if (text[0] == '\0' && row > 0)
+            snprintf(text, sizeof text, "-");
+        printf(right ? "%*s  " : "%-*s  ", (int)widths[column], text);
+    }
+    putchar('\n');
+}
+
+static void print(const struct table *table, bool colour)
+{
+    size_t widths[TABLE_COLUMNS];
+    int rows = table->used / table->columns;
+    printf("\n%s%s%s\n", colour ? "\033[1m" : "", table->title, colour ? "\033[0m" : "");
+    for (int column = 0; column < table->columns; column++)
+        widths[column] = width_of(table, column, rows);
+    for (int row = 0; row < rows; row++)
+        print_row(table, row, widths);
+    if (table->note[0] != '\0')
+        printf("%s\n", table->note);
+    fflush(stdout);
+}
+
+static void write_notes(const struct table *table, FILE *file)
+{
+    fprintf(file, "# title: %s\n", table->title);
+    for (const char *line = table->note; *line != '\0'; line += *line == '\n') {
+        int length = (int)strcspn(line, "\n");
+        fprintf(file, "# note: %.*s\n", length, line);
+        line += length;
+    }
+}
+
+static int write_file(const struct table *table, const struct experiment *facts)
+{
+    char path[PATH_MAX];
+    if (mkdir(facts->options->out, 0777) != 0 && errno != EEXIST)
+        return -1;
+    snprintf(path, sizeof path, "%s/%s.csv", facts->options->out, table->name);
+    FILE *file = fopen(path, "w");
+    if (file == NULL)
+        return -1;
+    write_notes(table, file);
+    provenance_write(facts->provenance, file, "# ");
+    for (int i = 0; i < table->used; i++) {
+        csv_text(file, table->cells[i / table->columns][i % table->columns]);
+        putc(i % table->columns == table->columns - 1 ? '\n' : ',', file);
+    }
+    int failed = ferror(file);
+    return fclose(file) != 0 || failed ? -1 : 0;
+}
+
+int table_finish(const struct table *table, const struct experiment *facts)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K");
+    print(table, facts->colour);
+    return write_file(table, facts);
+}
+
+void experiment_progress(const char *format, ...)
+{
+    bool terminal = isatty(STDERR_FILENO) != 0;
+    va_list arguments;
+    va_start(arguments, format);
+    if (terminal)
+        fprintf(stderr, "\r\033[K");
+    bool whole_line = strchr(format, '\n') != NULL;
+    vfprintf(stderr, format, arguments);
+    if (!terminal && !whole_line)
+        fputc('\n', stderr);
+    va_end(arguments);
+}

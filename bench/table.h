@@ -1,0 +1,33 @@
+#ifndef BENCH_TABLE_H
+#define BENCH_TABLE_H
+
+#include "experiment.h"
+
+/* A table of any shape: filled cell by cell, printed for people, and written as NAME.csv. */
+
+enum { TABLE_ROWS = 200, TABLE_COLUMNS = 14, TABLE_CELL = 96, TABLE_NOTE = 800 };
+
+struct table {
+    const char *name;
+    const char *title;
+    char note[TABLE_NOTE]; /* lines of explanation */
+    int columns;
+    int used; /* cells, the header's included */
+    char cells[TABLE_ROWS][TABLE_COLUMNS][TABLE_CELL];
+};
+
+/* `columns`: their names, separated by commas; words in a name are separated by '_'. */
+void table_begin(struct table *table, const char *name, const char *title, const char *columns);
+
+void table_note(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The next cell; rows end by themselves. */
+void table_text(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The next cell; empty (in print a dash) when it is not a number. */
+void table_number(struct table *table, double number, int decimals);
+
+/* Prints it to stdout and writes it to the options' directory. 0, or -1 with errno. */
+int table_finish(const struct table *table, const struct experiment *facts);
+
+#endif

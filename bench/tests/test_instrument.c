@@ -1,0 +1,316 @@
+/* The instrument against servers that are wrong on purpose (fake.c): each must be measured, or
+ * caught, as what it is. */
+#include "clock.h"
+#include "herd.h"
+#include "interrupt.h"
+#include "load.h"
+#include "pattern.h"
+#include "process.h"
+#include "run.h"
+#include "statistics.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+volatile sig_atomic_t interrupted;
+
+static struct server server;
+static struct load load;
+static struct histogram latency;
+
+static void start(const char *mode, int connections, size_t size)
+{
+    char trouble[SERVER_SAID] = "";
+    const char *fake = getenv("FAKE");
+    cr_assert_not_null(fake, "FAKE names the fake server; meson test sets it");
+    snprintf(server.command, sizeof server.command, "%s %s", fake, mode);
+    signal(SIGPIPE, SIG_IGN);
+    pattern_init();
+    cr_assert_eq(server_start(&server, -1, trouble, sizeof trouble), 0, "%s", trouble);
+    cr_assert_eq(load_init(&load, server.port, connections, size), 0);
+    cr_assert_eq(load_open(&load, connections), LOAD_DONE, "%s", load.trouble);
+}
+
+static void finish(void)
+{
+    load_close(&load);
+    servers_stop(&server, 1);
+}
+
+static void expect_trouble(const char *mode, enum load_end end, const char *text)
+{
+    start(mode, 4, 64);
+    enum load_end seen = load_run(&load, MILLISECONDS(300), &latency);
+    cr_assert_eq(seen, end, "%s: %d %s", mode, (int)seen, load.trouble);
+    cr_assert_not_null(strstr(load.trouble, text), "%s: %s", mode, load.trouble);
+    finish();
+}
+
+Test(load, a_good_server_is_not_accused)
+{
+    start("split", 4, 64);
+    cr_assert_eq(load_run(&load, MILLISECONDS(100), &latency), LOAD_DONE, "%s", load.trouble);
+    cr_assert_gt(load.echoes, 4);
+    finish();
+}
+
+Test(load, a_message_larger_than_every_buffer_comes_back)
+{
+    int small = 4096;
+    start("gather", 1, 1 << 20); /* answers nothing before it has all */
+    setsockopt(load.connections[0].fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    cr_assert_eq(load_run(&load, MILLISECONDS(5), &latency), LOAD_DONE, "%s", load.trouble);
+    cr_assert_geq(load.echoes, 1);
+    finish();
+}
+
+Test(load, a_known_delay_is_measured)
+{
+    start("delay", 1, 64);
+    server_settle(&server);
+    uint64_t before = process_cpu(server.pid);
+    cr_assert_eq(load_run(&load, MILLISECONDS(60), &latency), LOAD_DONE);
+    /* the fake is good for 40 messages, and this takes 30 at most */
+    double quickest = (double)histogram_percentile(&latency, 10) / 1e6;
+    cr_assert(quickest >= 2 && quickest < 2.7, "%g ms", quickest);
+    cr_assert_geq(histogram_percentile(&latency, 50), MILLISECONDS(2));
+    cr_assert_eq(load.echoes, latency.count);
+    cr_assert_leq(load.echoes, 31);
+    server_settle(&server);
+    uint64_t each = (process_cpu(server.pid) - before) / load.echoes;
+    cr_assert(each < MILLISECONDS(1), "waiting is not work: %lu ns", (unsigned long)each);
+    finish();
+}
+
+Test(load, a_known_cost_is_measured)
+{
+    start("burn", 1, 64);
+    server_settle(&server);
+    uint64_t before = process_cpu(server.pid);
+    cr_assert_eq(load_run(&load, MILLISECONDS(100), &latency), LOAD_DONE, "%s", load.trouble);
+    server_settle(&server);
+    double each = (double)(process_cpu(server.pid) - before) / 1e3 / (double)load.echoes;
+    /* 100 us of its own and a few for the kernel; at the tick's mercy it would be off by 4 ms */
+    cr_assert(each >= 100 && each < 180, "%g us", each);
+    finish();
+}
+
+Test(load, a_run_ends_quiet)
+{
+    start("echo", 8, 64);
+    for (int i = 0; i < 20; i++) {
+        cr_assert_eq(load_run(&load, MILLISECONDS(5), &latency), LOAD_DONE, "%s", load.trouble);
+        cr_assert_eq(load.outstanding, 0);
+        cr_assert_geq(load.elapsed, MILLISECONDS(5));
+    }
+    finish();
+}
+
+Test(load, a_dropped_byte_is_caught)
+{
+    expect_trouble("drop", LOAD_WRONG, "wrong echo: byte 32 of a message");
+}
+
+Test(load, two_swapped_bytes_are_caught)
+{
+    expect_trouble("swap", LOAD_WRONG, "wrong echo: byte");
+}
+
+Test(load, a_byte_too_many_is_caught)
+{
+    expect_trouble("extra", LOAD_WRONG, "more bytes came back than were sent");
+}
+
+Test(load, somebody_elses_bytes_are_caught)
+{
+    expect_trouble("old", LOAD_WRONG, "wrong echo: byte 0");
+}
+
+Test(load, a_stall_is_caught)
+{
+    expect_trouble("stall", LOAD_STALLED, "stalled: 4 of 4 connections");
+}
+
+static void interrupt_later(int signal)
+{
+    (void)signal;
+    interrupted = 1;
+}
+
+Test(load, an_interrupt_is_not_taken_for_a_stall)
+{
+    signal(SIGALRM, interrupt_later);
+    ualarm(300000, 0);
+    expect_trouble("stall", LOAD_INTERRUPTED, "interrupted");
+}
+
+Test(load, a_closed_connection_is_caught)
+{
+    expect_trouble("close", LOAD_TURNED_AWAY, "closed a connection that was owed an answer");
+}
+
+Test(load, those_turned_away_are_counted)
+{
+    static struct herd_state state;
+    start("refuse", 4, 64);
+    struct herd herd;
+    cr_assert_eq(herd_create(&herd, server.port, 30, 64), 0);
+    herd_connect(&herd, 30, &state);
+    cr_assert_eq(state.end, (int)LOAD_TURNED_AWAY, "%s", state.trouble);
+    cr_assert_eq(state.open, 6, "%d", state.open);
+    herd_end(&herd);
+    finish();
+}
+
+#ifdef __linux__ /* elsewhere a state is not to be had, and every server is held */
+
+Test(server, that_never_blocks_is_held)
+{
+    start("spin", 1, 64);
+    server_settle(&server);
+    cr_assert(server.spins);
+    cr_assert_eq(process_state(server.pid), PROCESS_STOPPED);
+    uint64_t before = process_cpu(server.pid);
+    clock_sleep(MILLISECONDS(20));
+    cr_assert_eq(process_cpu(server.pid), before);
+    server_resume(&server);
+    cr_assert_eq(load_run(&load, MILLISECONDS(5), &latency), LOAD_DONE, "%s", load.trouble);
+    finish();
+}
+
+Test(server, that_blocks_is_left_alone)
+{
+    start("echo", 1, 64);
+    server_settle(&server);
+    cr_assert(!server.spins);
+    cr_assert_eq(process_state(server.pid), PROCESS_BLOCKED);
+    finish();
+}
+
+#endif
+
+Test(server, that_works_on_after_its_answer_is_waited_for)
+{
+    start("after", 1, 64);
+    server_settle(&server);
+    uint64_t before = process_cpu(server.pid);
+    cr_assert_eq(load_run(&load, 1, &latency), LOAD_DONE, "%s", load.trouble);
+    cr_assert_eq(load.echoes, 1);
+    server_settle(&server);
+    cr_assert(!server.spins);
+    uint64_t cost = process_cpu(server.pid) - before;
+    cr_assert(cost >= MILLISECONDS(5) && cost < MILLISECONDS(6), "%lu", (unsigned long)cost);
+    finish();
+}
+
+static void expect_no_start(const char *mode, const char *text, const char *said_text)
+{
+    char trouble[SERVER_SAID] = "";
+    char said[SERVER_SAID] = "";
+    snprintf(server.command, sizeof server.command, "%s %s", getenv("FAKE"), mode);
+    cr_assert_eq(server_start(&server, -1, trouble, sizeof trouble), -1);
+    cr_assert_str_eq(trouble, text);
+    server_said(&server, said, sizeof said);
+    cr_assert_not_null(strstr(said, said_text), "%s", said);
+    servers_stop(&server, 1);
+}
+
+Test(server, that_cannot_start_says_why)
+{
+    expect_no_start("fail", "ended with exit code 1", "Permission denied");
+}
+
+Test(server, that_prints_something_else_is_not_taken_for_ready)
+{
+    expect_no_start("dumb", "did not start: no \"listening on\" line", "");
+}
+
+/* A whole cell, with one good server and one of each kind of bad ones. */
+static struct record *run_whole(struct run run, const char *const *modes, int count, int idle)
+{
+    static struct record record;
+    static struct server servers[8];
+    static const struct machine machine = {-1, -1, 20000};
+    memset(&record, 0, sizeof record);
+    memset(servers, 0, sizeof servers);
+    run.machine = &machine;
+    run.record = &record;
+    run.warm_up = MILLISECONDS(2);
+    run.counted = MILLISECONDS(10);
+    pattern_init();
+    for (int i = 0; i < count; i++) {
+        snprintf(servers[i].command, sizeof servers[i].command, "%s %s", getenv("FAKE"), modes[i]);
+        snprintf(servers[i].name, sizeof servers[i].name, "%s", modes[i]);
+    }
+    servers[0].reference = true;
+    servers[count - 1].control = count == 2 && strcmp(modes[0], modes[1]) == 0;
+    record.servers = servers;
+    record.server_count = count;
+    record.cell_count = 1;
+    record.cells[0] = (struct cell){.active = 4, .idle = idle, .size = 64};
+    cr_assert_eq(record_init(&record), 0);
+    run_cell(&run, 0);
+    return &record;
+}
+
+static struct record *whole_cell(const char *const *modes, int count, int idle, int rounds)
+{
+    return run_whole((struct run){.rounds = rounds}, modes, count, idle);
+}
+
+Test(run, one_bad_server_does_not_stop_the_others)
+{
+    static const char *const modes[] = {"split", "crash", "swap", "fail"};
+    struct record *record = whole_cell(modes, 4, 0, 3);
+    cr_assert_str_eq(record_outcome(record, 0, 0)->trouble, "");
+    cr_assert_eq(summary_of(record, 0, 0).slices, 3);
+    const struct outcome *crash = record_outcome(record, 0, 1);
+    cr_assert_not_null(strstr(crash->trouble, "killed by signal 6"), "%s", crash->trouble);
+    cr_assert_not_null(strstr(crash->said, "a last word"), "%s", crash->said);
+    cr_assert_not_null(strstr(record_outcome(record, 0, 2)->trouble, "wrong echo"));
+    cr_assert_str_eq(record_outcome(record, 0, 3)->trouble, "ended with exit code 1");
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(record->servers[i].pid, 0, "left running: %s", modes[i]);
+}
+
+/* How long the rounds take that may take half a second, or three times that when they are noisier
+ * than asked for. */
+static double seconds_with(double noise)
+{
+    static const char *const modes[] = {"split", "split"};
+    struct run run = {.noise = noise, .deadline = clock_now() + MILLISECONDS(800)};
+    struct record *record = run_whole(run, modes, 2, 0);
+    cr_assert_str_eq(record_outcome(record, 0, 1)->trouble, "");
+    return record->facts[0].duration;
+}
+
+Test(run, a_noisy_table_gets_more_rounds)
+{
+    double wanted_exact = seconds_with(1e-9);
+    double wanted_anything = seconds_with(1e9);
+    double not_wanted = seconds_with(0);
+    cr_assert_geq(wanted_exact, 2 * wanted_anything, "%f %f", wanted_exact, wanted_anything);
+    cr_assert_geq(wanted_exact, 2 * not_wanted, "%f %f", wanted_exact, not_wanted);
+}
+
+Test(run, turning_clients_away_is_shown_with_their_number)
+{
+    static const char *const modes[] = {"split", "refuse"};
+    struct record *record = whole_cell(modes, 2, 20, 3);
+    cr_assert_str_eq(record_outcome(record, 0, 0)->trouble, "");
+    cr_assert_str_eq(record_outcome(record, 0, 1)->trouble, "10 clients, then turned away");
+}
+
+Test(run, an_interrupt_keeps_what_was_measured_and_ends_every_child)
+{
+    static const char *const modes[] = {"split"};
+    signal(SIGALRM, interrupt_later);
+    ualarm(500000, 0); /* an hour of rounds, stopped after half a second */
+    struct record *record = whole_cell(modes, 1, 0, 100000);
+    cr_assert_geq(record->slice_count, 1);
+    cr_assert_lt(record->facts[0].rounds, 1000);
+    cr_assert_eq(record->servers[0].pid, 0);
+}
