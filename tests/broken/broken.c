@@ -1,0 +1,366 @@
+/* A small echo server on poll(), and, with --defect NAME, one that is wrong in a single way that
+ * well-known teaching code is wrong in. Each stands here as an `if (defect == ...)`, so that you
+ * can see how little it takes. With `--defect none` it passes all tests; with any other, the test
+ * that ./check names must fail: a test that cannot fail tests nothing. Never learn a server's
+ * structure from here: the table is rebuilt for every poll(), which is simple, and slow. */
+#define _GNU_SOURCE /* POLLRDHUP */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/epoll.h>
+#else
+#define POLLRDHUP POLLHUP /* where a FIN is reported so */
+#endif
+
+#include "net.h"
+
+/* clang-format off */
+enum defect {
+    NONE, DROPS_UNSENT, MIXES_CLIENTS, LOSES_URGENT, READS_ONCE_PER_EDGE, DROPS_OWED_AT_FIN,
+    READS_WITHOUT_END, KEEPS_BUFFERS, BLOCKS_IN_SEND, DIES_OF_SIGPIPE, DIES_OF_RESET,
+    LEAKS_DESCRIPTORS, DRAINS_ONE_CLIENT, ALWAYS_WRITABLE, EXITS_WHEN_FULL, SPINS_WHEN_FULL,
+    TRUSTS_FD_SET, IGNORES_SIGTERM, QUITS_AT_ONCE, NO_REUSEADDR, DEFECTS
+};
+static const char *const names[DEFECTS] = {
+    "none", "drops-unsent", "mixes-clients", "loses-urgent", "reads-once-per-edge",
+    "drops-owed-at-fin", "reads-without-end", "keeps-buffers", "blocks-in-send", "dies-of-sigpipe",
+    "dies-of-reset", "leaks-descriptors", "drains-one-client", "always-writable",
+    "exits-when-full", "spins-when-full", "trusts-fd-set", "ignores-sigterm", "quits-at-once",
+    "no-reuseaddr",
+};
+/* clang-format on */
+
+enum { CLIENTS_MAX = 8192, PIECE = 16 * 1024, PAUSE_MS = 50, STOP_MS = 1000 };
+
+struct client {
+    int fd;
+    char *held; /* bytes start to end are unsent; NULL: none are */
+    size_t start, end;
+    int left; /* while stopping: bytes that had arrived and are not echoed yet */
+    bool fin_sent, gone;
+};
+
+static enum defect defect;
+static struct client clients[CLIENTS_MAX];
+static struct pollfd watch[CLIENTS_MAX + 2]; /* [0] the listener, [1] the signals, then clients */
+static int count, listener, wake[2], edges = -1;
+static bool stopping;
+static int64_t deadline, pause_end;
+static char shared[PIECE];      /* for MIXES_CLIENTS: one buffer for all */
+static char *kept[CLIENTS_MAX]; /* for KEEPS_BUFFERS: one for each, busy or idle */
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    (void)!write(wake[1], "", 1);
+}
+
+/* ---- bytes ---- */
+
+static bool lost(void)
+{
+    if (errno == EAGAIN || errno == EINTR)
+        return false;
+    if (defect == DIES_OF_RESET)
+        exit(1); /* perror("recv"); exit(1); as many examples do */
+    return true;
+}
+
+static void hold(struct client *c, const char *bytes, size_t length)
+{
+    if (defect == DROPS_UNSENT)
+        return; /* send() was "successful", wasn't it? */
+    if (defect == MIXES_CLIENTS) {
+        c->held = shared;
+        memmove(shared, bytes, length);
+    } else {
+        c->held = realloc(c->held, c->end + length);
+        if (!c->held)
+            abort();
+        memcpy(c->held + c->end, bytes, length);
+        length += c->end;
+    }
+    c->end = length;
+}
+
+static void release(struct client *c)
+{
+    if (c->held != shared)
+        free(c->held);
+    c->held = NULL;
+    c->start = c->end = 0;
+}
+
+static void flush_held(struct client *c)
+{
+    ssize_t n = send(c->fd, c->held + c->start, c->end - c->start, 0);
+    if (n < 0)
+        c->gone = lost();
+    else if ((c->start += (size_t)n) == c->end)
+        release(c);
+}
+
+static void echo(struct client *c)
+{
+    char bytes[PIECE];
+    size_t room = stopping && !c->fin_sent && c->left < PIECE ? (size_t)c->left : PIECE;
+    ssize_t n = recv(c->fd, bytes, room, defect == BLOCKS_IN_SEND ? MSG_DONTWAIT : 0);
+    if (n <= 0) {
+        c->gone = n == 0 ? c->held == NULL : lost();
+        return;
+    }
+    if (c->fin_sent)
+        return; /* too late: read only so that close() need not send RST */
+    if (stopping)
+        c->left -= (int)n;
+    ssize_t sent = c->held ? 0 : send(c->fd, bytes, (size_t)n, 0);
+    if (sent < 0 && (c->gone = lost()))
+        return;
+    sent = sent < 0 ? 0 : sent;
+    if (sent < n)
+        hold(c, bytes + sent, (size_t)(n - sent));
+}
+
+static void send_fin_if_done(struct client *c)
+{
+    if (!stopping || c->fin_sent || c->held || c->left > 0)
+        return;
+    shutdown(c->fd, SHUT_WR);
+    c->fin_sent = true;
+}
+
+static void turn(struct client *c, short events)
+{
+    if (defect == DROPS_OWED_AT_FIN && events & POLLRDHUP)
+        c->gone = true; /* "the client has closed" */
+    else if (defect == READS_WITHOUT_END && c->held && events & POLLOUT)
+        flush_held(c);
+    else if (c->held && defect != READS_WITHOUT_END)
+        flush_held(c);
+    else
+        echo(c);
+    /* Read until EAGAIN, the advice goes; and what about everybody else meanwhile? */
+    errno = 0;
+    while (defect == DRAINS_ONE_CLIENT && !c->gone && !c->held && !stopping && errno != EAGAIN)
+        echo(c);
+    if (!c->gone)
+        send_fin_if_done(c);
+}
+
+/* ---- clients ---- */
+
+static void enter(int fd)
+{
+    int off = 0;
+    if (count == CLIENTS_MAX) {
+        close(fd);
+        return;
+    }
+    if (defect == LOSES_URGENT)
+        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &off, sizeof off);
+#ifdef __linux__
+    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.fd = fd};
+    if (edges >= 0)
+        epoll_ctl(edges, EPOLL_CTL_ADD, fd, &e);
+#endif
+    clients[count] = (struct client){.fd = fd};
+    if (defect == KEEPS_BUFFERS && (kept[count] = malloc(64 * 1024)))
+        memset(kept[count], 1, 64 * 1024); /* as if in struct client, and once in use */
+    count++;
+}
+
+static void accept_some(void)
+{
+    for (int i = 0, fd; i < 64; i++) {
+        enum net_accepted got = net_accept(listener, defect != BLOCKS_IN_SEND, &fd);
+        if (got == NET_CLIENT)
+            enter(fd);
+        if (got == NET_EXHAUSTED && defect == EXITS_WHEN_FULL)
+            exit(1); /* perror("accept"); exit(1); */
+        if (got == NET_EXHAUSTED && defect != SPINS_WHEN_FULL)
+            pause_end = net_now_ms() + PAUSE_MS; /* else poll() returns at once, for ever */
+        if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN || got == NET_FATAL)
+            return;
+    }
+}
+
+static void remove_gone(void)
+{
+    for (int i = count - 1; i >= 0; i--) {
+        if (!clients[i].gone)
+            continue;
+        if (defect != LEAKS_DESCRIPTORS)
+            close(clients[i].fd);
+        else
+            shutdown(clients[i].fd, SHUT_WR); /* looks the same to the client */
+        release(&clients[i]);
+        clients[i] = clients[--count];
+        pause_end = 0;
+    }
+}
+
+static void begin_stop(void)
+{
+    if (defect == QUITS_AT_ONCE)
+        exit(0); /* the kernel closes everything, doesn't it? */
+    if (defect == IGNORES_SIGTERM || stopping)
+        return;
+    close(listener);
+    listener = -1;
+    stopping = true;
+    deadline = net_now_ms() + STOP_MS;
+    for (int i = 0; i < count; i++) {
+        if (ioctl(clients[i].fd, FIONREAD, &clients[i].left) < 0)
+            clients[i].left = 0;
+        send_fin_if_done(&clients[i]);
+    }
+}
+
+/* ---- waiting ---- */
+
+/* Unguarded: FD_SET(1024, ...) writes behind its argument. This file is compiled so that the
+ * C library notices it and aborts; without that, it overwrites whatever stands there. */
+static int wait_by_select(int n)
+{
+    fd_set readable, writable;
+    int top = 0;
+    FD_ZERO(&readable);
+    FD_ZERO(&writable);
+    for (int i = 0; i < n; i++) {
+        if (watch[i].fd >= 0 && watch[i].events & POLLIN)
+            FD_SET(watch[i].fd, &readable);
+        if (watch[i].fd >= 0 && watch[i].events & POLLOUT)
+            FD_SET(watch[i].fd, &writable);
+        top = watch[i].fd > top ? watch[i].fd : top;
+    }
+    struct timeval timeout = {.tv_usec = PAUSE_MS * 1000};
+    int ready = select(top + 1, &readable, &writable, NULL, &timeout);
+    for (int i = 0; i < n; i++)
+        watch[i].revents = ready <= 0 || watch[i].fd < 0      ? 0
+                           : FD_ISSET(watch[i].fd, &readable) ? POLLIN
+                           : FD_ISSET(watch[i].fd, &writable) ? POLLOUT
+                                                              : 0;
+    return ready;
+}
+
+/* Edge-triggered: the kernel tells once, and turn() reads once. */
+static int wait_for_edges(int n)
+{
+#ifdef __linux__
+    struct epoll_event e[64];
+    struct pollfd both[3] = {watch[0], watch[1], {.fd = edges, .events = POLLIN}};
+    poll(both, 3, PAUSE_MS);
+    watch[0].revents = both[0].revents;
+    watch[1].revents = both[1].revents;
+    int ready = epoll_wait(edges, e, 64, 0);
+    for (int i = 2; i < n; i++)
+        watch[i].revents = 0;
+    for (int k = 0; k < ready; k++)
+        for (int i = 2; i < n; i++)
+            if (watch[i].fd == e[k].data.fd)
+                watch[i].revents = (short)e[k].events; /* the same bits on Linux */
+#endif
+    return n;
+}
+
+static int wait_for_events(void)
+{
+    watch[0] = (struct pollfd){.fd = pause_end > net_now_ms() ? -1 : listener, .events = POLLIN};
+    watch[1] = (struct pollfd){.fd = wake[0], .events = POLLIN};
+    for (int i = 0; i < count; i++) {
+        short events = clients[i].held ? POLLOUT : POLLIN;
+        if (defect == DROPS_OWED_AT_FIN)
+            events |= POLLRDHUP;
+        if (defect == ALWAYS_WRITABLE)
+            events |= POLLOUT; /* as good as always true */
+        if (defect == READS_WITHOUT_END)
+            events |= POLLIN;
+        watch[i + 2] = (struct pollfd){.fd = clients[i].fd, .events = events};
+    }
+    if (edges >= 0)
+        return wait_for_edges(count + 2);
+    if (defect == TRUSTS_FD_SET)
+        return wait_by_select(count + 2);
+    return poll(watch, (nfds_t)count + 2, stopping || pause_end > net_now_ms() ? PAUSE_MS : -1);
+}
+
+static void run(void)
+{
+    while (!stopping || (count > 0 && net_now_ms() < deadline)) {
+        int polled = count;
+        if (wait_for_events() < 0)
+            continue;
+        for (int i = 0; i < polled; i++)
+            if (watch[i + 2].revents)
+                turn(&clients[i], watch[i + 2].revents);
+        remove_gone();
+        if (watch[1].revents) {
+            char byte;
+            (void)!read(wake[0], &byte, 1);
+            begin_stop();
+        }
+        if (watch[0].revents && !stopping)
+            accept_some();
+    }
+}
+
+/* ---- start ---- */
+
+static int listen_without_reuseaddr(const struct net_settings *settings)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)settings->port)};
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, settings->backlog) < 0) {
+        perror("bind");
+        return -1;
+    }
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+static enum defect by_name(const char *name)
+{
+    for (int i = 0; name && i < DEFECTS; i++)
+        if (strcmp(names[i], name) == 0)
+            return (enum defect)i;
+    if (!name)
+        return NONE;
+    fprintf(stderr, "there is no defect '%s'\n", name);
+    exit(2);
+}
+
+int main(int argc, char **argv)
+{
+    struct net_option extra[] = {{"defect", true, "--defect NAME    what is to be wrong", NULL},
+                                 {0}};
+    struct net_settings settings = net_parse(argc, argv, extra);
+    defect = by_name(extra[0].value);
+    listener =
+        defect == NO_REUSEADDR ? listen_without_reuseaddr(&settings) : net_listen(&settings, true);
+    if (listener < 0 || pipe(wake) < 0)
+        return 1;
+    if (defect == DIES_OF_SIGPIPE)
+        signal(SIGPIPE, SIG_DFL);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
+#ifdef __linux__
+    if (defect == READS_ONCE_PER_EDGE)
+        edges = epoll_create1(EPOLL_CLOEXEC);
+#endif
+    net_announce(listener);
+    run();
+    for (int i = 0; i < count; i++)
+        close(clients[i].fd);
+    return 0;
+}

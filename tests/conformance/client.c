@@ -1,0 +1,332 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+enum { CHUNK = 64 * 1024, DEADLINE_MS = 6000, CLIENTS_MAX = 1200 };
+
+static uint32_t seeds;
+
+/* The byte at an offset of a client's sequence. It repeats nowhere near, so a missing or doubled
+ * piece cannot go unnoticed, whatever its length. */
+static unsigned char byte_at(uint32_t seed, uint64_t offset)
+{
+    uint32_t x = (uint32_t)offset + seed * 0x9E3779B1u;
+    x = (x ^ x >> 16) * 0x7FEB352Du;
+    return (unsigned char)((x ^ x >> 15) >> 8);
+}
+
+static socklen_t server_address(struct sockaddr_storage *address)
+{
+    memset(address, 0, sizeof *address);
+    if (server.family == AF_INET6) {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons((uint16_t)server.port);
+        v6->sin6_addr = in6addr_loopback;
+        return sizeof *v6;
+    }
+    struct sockaddr_in *v4 = (struct sockaddr_in *)address;
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons((uint16_t)server.port);
+    v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return sizeof *v4;
+}
+
+static bool connect_within(struct client *client, int small, int ms)
+{
+    struct sockaddr_storage address;
+    socklen_t length = server_address(&address);
+    int on = 1, error = 0;
+
+    *client = (struct client){.fd = socket(address.ss_family, SOCK_STREAM, 0), .seed = ++seeds};
+    cr_assert(client->fd >= 0, "the test itself has no socket: %s", strerror(errno));
+    fcntl(client->fd, F_SETFD, FD_CLOEXEC);
+    fcntl(client->fd, F_SETFL, O_NONBLOCK);
+    setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (small) {
+        setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+        setsockopt(client->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    }
+    if (connect(client->fd, (struct sockaddr *)&address, length) == 0)
+        return true;
+    error = errno;
+    if (error == EINPROGRESS && client_ready(client, POLLOUT, ms)) {
+        length = sizeof error;
+        getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &length);
+    }
+    if (error)
+        client_close(client);
+    errno = error;
+    return error == 0;
+}
+
+struct client client_open(void)
+{
+    struct client client;
+    bool connected = connect_within(&client, 0, DEADLINE_MS);
+    cr_assert(connected, "cannot connect: %s", strerror(errno));
+    return client;
+}
+
+struct client client_open_small(void)
+{
+    struct client client;
+    bool connected = connect_within(&client, 128 * 1024, DEADLINE_MS);
+    cr_assert(connected, "cannot connect: %s", strerror(errno));
+    return client;
+}
+
+bool client_try(struct client *client, int ms)
+{
+    return connect_within(client, 0, ms);
+}
+
+void client_close(struct client *client)
+{
+    if (client->fd >= 0)
+        close(client->fd);
+    client->fd = -1;
+}
+
+void client_reset(struct client *client)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    client_close(client);
+}
+
+bool client_ready(const struct client *client, short events, int ms)
+{
+    struct pollfd p = {.fd = client->fd, .events = events};
+    int64_t end = now_ms() + patient(ms);
+    for (;;) {
+        int64_t left = end - now_ms();
+        int ready = poll(&p, 1, left > 0 ? (int)left : 0);
+        if (ready > 0)
+            return true;
+        if (ready == 0 && left <= 0)
+            return false;
+    }
+}
+
+/* After a failed call: not ready is fine, anything else ends the connection. */
+static void failed(struct client *client)
+{
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+        client->reset = true;
+}
+
+size_t client_put(struct client *client, size_t max)
+{
+    static unsigned char bytes[CHUNK];
+    size_t total = 0;
+    while (total < max && !client->reset) {
+        size_t length = max - total < CHUNK ? max - total : CHUNK;
+        for (size_t i = 0; i < length; i++)
+            bytes[i] = byte_at(client->seed, client->sent + i);
+        ssize_t sent = send(client->fd, bytes, length, 0);
+        if (sent < 0) {
+            failed(client);
+            break;
+        }
+        client->sent += (uint64_t)sent;
+        total += (size_t)sent;
+        if ((size_t)sent < length)
+            break;
+    }
+    return total;
+}
+
+size_t client_take(struct client *client, size_t max)
+{
+    static unsigned char bytes[CHUNK];
+    size_t total = 0;
+    while (total < max && !client->eof && !client->reset) {
+        size_t room = max - total < CHUNK ? max - total : CHUNK;
+        ssize_t got = recv(client->fd, bytes, room, 0);
+        if (got < 0) {
+            failed(client);
+            break;
+        }
+        client->eof = got == 0;
+        for (size_t i = 0; i < (size_t)got; i++)
+            if (bytes[i] != byte_at(client->seed, client->received + i))
+                cr_assert_fail("clause 1: byte %llu is not the one that was sent",
+                               (unsigned long long)(client->received + i));
+        client->received += (uint64_t)got;
+        total += (size_t)got;
+        cr_assert(client->received <= client->sent, "clause 1: more came back than was sent");
+    }
+    return total;
+}
+
+static void must_be_open(const struct client *client, const char *doing)
+{
+    cr_assert(!client->reset, "clause 1: connection reset while %s, byte %llu of %llu", doing,
+              (unsigned long long)client->received, (unsigned long long)client->sent);
+}
+
+void client_send(struct client *client, size_t length)
+{
+    for (size_t sent = 0; sent < length;) {
+        bool ready = client_ready(client, POLLOUT, DEADLINE_MS);
+        cr_assert(ready, "clause 3: the server does not read, though nothing is owed");
+        sent += client_put(client, length - sent);
+        must_be_open(client, "writing");
+    }
+}
+
+void client_receive_all(struct client *client)
+{
+    while (client->received < client->sent) {
+        bool ready = client_ready(client, POLLIN, DEADLINE_MS);
+        cr_assert(ready, "clause 1: silence after byte %llu of %llu",
+                  (unsigned long long)client->received, (unsigned long long)client->sent);
+        client_take(client, (size_t)(client->sent - client->received));
+        must_be_open(client, "reading");
+        cr_assert(!client->eof, "clause 2: EOF after byte %llu of %llu",
+                  (unsigned long long)client->received, (unsigned long long)client->sent);
+    }
+}
+
+void client_echo(struct client *client, size_t length)
+{
+    clients_echo(client, 1, length);
+}
+
+void client_expect_eof(struct client *client)
+{
+    bool ready = client_ready(client, POLLIN, DEADLINE_MS);
+    cr_assert(ready, "clause 2: no EOF, though nothing is owed any more");
+    client_take(client, 1);
+    cr_assert(!client->reset, "clause 2: RST instead of EOF");
+    cr_assert(client->eof, "clause 1: a byte that nobody sent");
+}
+
+void client_say(struct client *client, const void *bytes, size_t length)
+{
+    ssize_t sent = send(client->fd, bytes, length, 0);
+    cr_assert(sent == (ssize_t)length, "the test could not send %zu bytes at once", length);
+}
+
+void client_hear(struct client *client, const void *bytes, size_t length)
+{
+    unsigned char got[4096];
+    size_t total = 0;
+    cr_assert(length <= sizeof got);
+    while (total < length) {
+        bool ready = client_ready(client, POLLIN, DEADLINE_MS);
+        cr_assert(ready, "clause 1: silence after byte %zu of %zu", total, length);
+        ssize_t n = recv(client->fd, got + total, length - total, 0);
+        cr_assert(n > 0, "clause 1: the connection ended after byte %zu of %zu", total, length);
+        total += (size_t)n;
+    }
+    cr_assert(memcmp(got, bytes, length) == 0, "clause 1: the bytes are not those sent");
+}
+
+void client_shut(struct client *client)
+{
+    shutdown(client->fd, SHUT_WR);
+}
+
+void clients_open(struct client *clients, int count)
+{
+    for (int i = 0; i < count; i++)
+        clients[i] = client_open();
+}
+
+void clients_close(struct client *clients, int count)
+{
+    for (int i = 0; i < count; i++)
+        client_close(&clients[i]);
+}
+
+static bool gone(const struct client *client)
+{
+    return client->fd < 0 || client->eof || client->reset;
+}
+
+/* Waits for anything on any of them, and leaves in p what happened. */
+static int wait_for_any(struct pollfd *p, int count, int ms)
+{
+    cr_assert(count <= CLIENTS_MAX);
+    int ready = poll(p, (nfds_t)count, ms);
+    return ready < 0 ? 0 : ready;
+}
+
+void clients_echo(struct client *clients, int count, size_t length)
+{
+    struct pollfd p[CLIENTS_MAX];
+    uint64_t goal[CLIENTS_MAX];
+    int open = count;
+    int64_t last = now_ms(); /* when a byte last came back */
+
+    for (int i = 0; i < count; i++)
+        goal[i] = clients[i].sent + length;
+    while (open > 0) {
+        open = 0;
+        for (int i = 0; i < count; i++) {
+            struct client *c = &clients[i];
+            must_be_open(c, "echoing");
+            cr_assert(!c->eof, "clause 2: EOF after byte %llu of %llu",
+                      (unsigned long long)c->received, (unsigned long long)goal[i]);
+            bool busy = c->received < goal[i];
+            p[i] =
+                (struct pollfd){.fd = busy ? c->fd : -1,
+                                .events = (short)(c->sent < goal[i] ? POLLIN | POLLOUT : POLLIN)};
+            open += busy;
+        }
+        cr_assert(now_ms() < last + patient(DEADLINE_MS),
+                  "clause 1: silence while %d of %d clients wait for their echo", open, count);
+        if (open == 0 || !wait_for_any(p, count, 1000))
+            continue;
+        for (int i = 0; i < count; i++) {
+            if (p[i].fd >= 0 && p[i].revents & POLLOUT)
+                client_put(&clients[i], (size_t)(goal[i] - clients[i].sent));
+            if (p[i].fd >= 0 && p[i].revents & ~POLLOUT &&
+                client_take(&clients[i], (size_t)(goal[i] - clients[i].received)) > 0)
+                last = now_ms();
+        }
+    }
+}
+
+void clients_push(struct client *clients, int count, uint64_t limit)
+{
+    struct pollfd p[CLIENTS_MAX];
+    do { /* "nothing more goes" means: not for 200 ms */
+        for (int i = 0; i < count; i++) {
+            if (clients[i].sent < limit)
+                client_put(&clients[i], (size_t)(limit - clients[i].sent));
+            bool more = clients[i].sent < limit && !clients[i].reset;
+            p[i] = (struct pollfd){.fd = more ? clients[i].fd : -1, .events = POLLOUT};
+        }
+    } while (wait_for_any(p, count, 200) > 0);
+}
+
+int clients_drain(struct client *clients, int count, int ms)
+{
+    struct pollfd p[CLIENTS_MAX];
+    int64_t end = now_ms() + patient(ms);
+    for (;;) {
+        int open = 0;
+        for (int i = 0; i < count; i++) {
+            bool over = gone(&clients[i]);
+            p[i] = (struct pollfd){.fd = over ? -1 : clients[i].fd, .events = POLLIN};
+            open += !over;
+        }
+        int64_t left = end - now_ms();
+        if (open == 0 || left <= 0)
+            return open;
+        if (wait_for_any(p, count, (int)left) > 0)
+            for (int i = 0; i < count; i++)
+                if (p[i].fd >= 0 && p[i].revents)
+                    client_take(&clients[i], CHUNK);
+    }
+}

@@ -1,0 +1,128 @@
+/* What the conformance tests share: one server under test, and clients that know which bytes they
+ * must get back. Nothing here uses the servers' own code: a judge does not borrow from the judged.
+ *
+ * The server is named by the environment:
+ *   ECHO_SERVER  its command, with options of its own, separated by blanks
+ *   ECHO_TRAITS  what is different about it by design, separated by commas:
+ *                busy        burns CPU while it waits
+ *                fd-setsize  turns away clients whose descriptor is FD_SETSIZE or more
+ *                threads     runs a thread for each connection
+ *                edges       waits for changes only, so it must believe each EAGAIN
+ *                sanitized   is slow, and its memory is mostly the sanitizer's
+ *   ECHO_SLOW    a number by which all time limits are multiplied (1; 4 if sanitized) */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Every suite begins with one of these: a prepared process, and no server left over. */
+#define SUITE(name) TestSuite(name, .init = harness_begin, .fini = harness_end, .timeout = 100)
+
+void harness_begin(void);
+void harness_end(void);
+
+/* ---- time ---- */
+
+int64_t now_ms(void);
+int patient(int ms); /* ms, times ECHO_SLOW */
+void nap(int ms);
+
+/* Waits until the condition holds, at most ms (made patient); check the condition after it. */
+#define AWAIT(ms, condition)                                                                       \
+    for (int64_t await_end = now_ms() + patient(ms); !(condition) && now_ms() < await_end;)        \
+    nap(1)
+
+/* ---- the server (server.c) ---- */
+
+struct start {
+    const char *host;     /* default "127.0.0.1" */
+    const char *extra;    /* one more option */
+    const char *argument; /* and its argument */
+    unsigned descriptors; /* RLIMIT_NOFILE; default: as many as there may be */
+    int port;             /* default 0: any */
+};
+
+struct server {
+    pid_t pid; /* 0: not running */
+    int port, family;
+    int out;    /* its standard output */
+    int errors; /* its standard error: a file without a name */
+    int status; /* as from waitpid(), once it has ended */
+};
+extern struct server server;
+
+void server_start(void); /* with --host 127.0.0.1 --port 0, until it is ready */
+void server_start_with(struct start options); /* the same, with other settings */
+void server_stop(void);                       /* SIGTERM, and it must end well within 1.5 s */
+void server_signal(int signal);
+void server_pause(void);   /* SIGSTOP, and it has stopped when this returns */
+void server_resume(void);  /* SIGCONT */
+bool server_running(void); /* notices its end */
+bool server_ended_within(int ms);
+void server_must_end_well(const char *clause, int ms); /* exit status 0, at most ms from now */
+bool server_has(const char *trait);
+
+/* What /proc tells; each of them skips the test aloud where there is no such thing. */
+double server_cpu_ms(void); /* user and system time of all its threads */
+long server_rss_kib(void);
+int server_descriptors(void);
+int server_threads(void);
+
+/* True once the server has used less than 2 % of a CPU for 250 ms; a spinning one never does. */
+bool server_settles(void);
+
+/* Runs the server's command to its end, for command lines that must not start one. */
+struct outcome {
+    int status; /* exit status, or -1: killed by a signal, or by us after the deadline */
+    char out[2048], err[2048];
+};
+struct outcome server_run(const char *const *arguments); /* up to a NULL */
+bool server_is_called(const char *name, size_t length);  /* is that its program's name? */
+bool descriptors_available(unsigned many); /* may this process, and so the server, have as many? */
+
+/* ---- clients (client.c) ---- */
+
+/* A connection that sends a sequence of bytes of its own and compares what comes back with it,
+ * so that lost, repeated, swapped and foreign bytes all show. Always non-blocking. */
+struct client {
+    int fd;
+    uint32_t seed;
+    uint64_t sent, received;
+    bool eof, reset; /* how it ended, if it has */
+};
+
+struct client client_open(void);       /* must get through */
+struct client client_open_small(void); /* the same, with little room in its kernel buffers */
+bool client_try(struct client *client, int ms); /* may fail */
+void client_close(struct client *client);
+void client_reset(struct client *client); /* leaves with RST */
+
+/* One pass, without waiting: as much as goes, at most max. A wrong byte fails the test. */
+size_t client_put(struct client *client, size_t max);
+size_t client_take(struct client *client, size_t max);
+
+/* These wait, with a deadline after which the test fails. */
+void client_send(struct client *client, size_t length);
+void client_receive_all(struct client *client);         /* everything sent so far */
+void client_echo(struct client *client, size_t length); /* reading while writing */
+void client_expect_eof(struct client *client);          /* EOF comes next, neither a byte nor RST */
+void client_say(struct client *client, const void *bytes, size_t length); /* bytes of your own */
+void client_hear(struct client *client, const void *bytes, size_t length);
+bool client_ready(const struct client *client, short events, int ms); /* poll() */
+void client_shut(struct client *client);                              /* half-close: SHUT_WR */
+
+/* Many at once. */
+void clients_open(struct client *clients, int count);
+void clients_close(struct client *clients, int count);
+void clients_echo(struct client *clients, int count, size_t length);
+/* Everybody writes and nobody reads, until nothing more goes or each has sent limit bytes. */
+void clients_push(struct client *clients, int count, uint64_t limit);
+/* Everybody reads until EOF or RST, or the deadline; returns how many have not ended. */
+int clients_drain(struct client *clients, int count, int ms);
+
+#endif

@@ -1,0 +1,388 @@
+#ifdef __linux__
+#define _GNU_SOURCE
+#include <sys/prctl.h>
+#endif
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+enum { WORDS_MAX = 32, START_MS = 8000, STOP_MS = 1500, RUN_MS = 5000 };
+
+struct server server;
+
+static struct rlimit descriptor_limit;
+static int slowness = 1;
+
+/* ---- time ---- */
+
+int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int patient(int ms)
+{
+    return ms * slowness;
+}
+
+void nap(int ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    nanosleep(&t, NULL);
+}
+
+/* ---- the process ---- */
+
+bool server_has(const char *trait)
+{
+    const char *traits = getenv("ECHO_TRAITS");
+    size_t length = strlen(trait);
+    for (const char *t = traits ? traits : ""; *t; t += strcspn(t, ","), t += *t == ',')
+        if (strcspn(t, ",") == length && strncmp(t, trait, length) == 0)
+            return true;
+    return false;
+}
+
+void harness_begin(void)
+{
+    const char *slow = getenv("ECHO_SLOW");
+    slowness = slow && atoi(slow) > 1 ? atoi(slow) : server_has("sanitized") ? 4 : 1;
+    server = (struct server){.out = -1, .errors = -1};
+    signal(SIGPIPE, SIG_IGN);
+    getrlimit(RLIMIT_NOFILE, &descriptor_limit);
+    struct rlimit raised = descriptor_limit;
+    raised.rlim_cur = raised.rlim_max < 8192 ? raised.rlim_max : 8192;
+    if (raised.rlim_cur > descriptor_limit.rlim_cur && setrlimit(RLIMIT_NOFILE, &raised) == 0)
+        descriptor_limit = raised;
+    cr_assert(getenv("ECHO_SERVER"), "set ECHO_SERVER to the command of the server under test");
+}
+
+bool descriptors_available(unsigned many)
+{
+    return descriptor_limit.rlim_cur >= many;
+}
+
+static void show_errors(void)
+{
+    char text[1500];
+    ssize_t n = pread(server.errors, text, sizeof text, 0);
+    if (n > 0)
+        fprintf(stderr, "---- the server's stderr:\n%.*s----\n", (int)n, text);
+}
+
+void harness_end(void)
+{
+    if (server.pid > 0) { /* the test has failed or was skipped half-way: leave nothing running */
+        kill(server.pid, SIGKILL);
+        waitpid(server.pid, NULL, 0);
+        show_errors();
+    }
+    server.pid = 0;
+}
+
+/* The server's words, then the further ones, up to their NULL. */
+static void command_line(char **words, char *text, size_t size, const char *const *further)
+{
+    int n = 0;
+    snprintf(text, size, "%s", getenv("ECHO_SERVER"));
+    for (char *word = strtok(text, " "); word && n < WORDS_MAX / 2; word = strtok(NULL, " "))
+        words[n++] = word;
+    cr_assert(n > 0, "ECHO_SERVER is empty");
+    while (*further && n < WORDS_MAX - 1)
+        words[n++] = (char *)(uintptr_t)*further++;
+    words[n] = NULL;
+}
+
+/* In the child: a clean slate, as a shell would give it. Above all, SIGPIPE must be as usual:
+ * if the server inherited our SIG_IGN, one that forgets about it would look fine. */
+static void become(char **words, int out, int errors, unsigned descriptors)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* no server outlives its test */
+#endif
+    int nothing = open("/dev/null", O_RDONLY);
+    dup2(nothing, STDIN_FILENO);
+    dup2(out, STDOUT_FILENO);
+    dup2(errors, STDERR_FILENO);
+    for (int fd = 3; fd < 4096; fd++)
+        close(fd);
+    if (descriptors) {
+        struct rlimit limit = {.rlim_cur = descriptors, .rlim_max = descriptors};
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    execv(words[0], words);
+    fprintf(stderr, "cannot run %s: %s\n", words[0], strerror(errno));
+    _exit(127);
+}
+
+static int nameless_file(void)
+{
+    char name[] = "/tmp/conformance-XXXXXX";
+    int fd = mkstemp(name);
+    cr_assert(fd >= 0, "mkstemp: %s", strerror(errno));
+    unlink(name);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return fd;
+}
+
+static pid_t launch(const char *const *further, int out, int errors, unsigned descriptors)
+{
+    char text[1024], *words[WORDS_MAX];
+    command_line(words, text, sizeof text, further);
+    pid_t pid = fork();
+    if (pid == 0)
+        become(words, out, errors, descriptors);
+    cr_assert(pid > 0, "fork: %s", strerror(errno));
+    return pid;
+}
+
+/* One line from the server's stdout, without its end; what is there if it takes too long. */
+static void read_line(char *line, size_t size)
+{
+    size_t n = 0;
+    struct pollfd p = {.fd = server.out, .events = POLLIN};
+    int64_t end = now_ms() + patient(START_MS);
+    while (n < size - 1 && now_ms() < end && poll(&p, 1, (int)(end - now_ms())) > 0) {
+        if (read(server.out, line + n, 1) != 1 || line[n] == '\n')
+            break;
+        n++;
+    }
+    line[n] = '\0';
+}
+
+static void expect_ready_line(const char *host)
+{
+    char line[256], expected[256];
+    read_line(line, sizeof line);
+    const char *colon = strrchr(line, ':');
+    server.port = colon ? atoi(colon + 1) : 0;
+    if (strcmp(host, "localhost") == 0) /* which may have two addresses */
+        host = strchr(line, '[') ? "::1" : "127.0.0.1";
+    server.family = strchr(host, ':') ? AF_INET6 : AF_INET;
+    snprintf(expected, sizeof expected,
+             server.family == AF_INET6 ? "listening on [%s]:%d" : "listening on %s:%d", host,
+             server.port);
+    if (strcmp(line, expected) != 0)
+        show_errors();
+    cr_assert_str_eq(line, expected, "command line: the ready line is '%s', not '%s'", line,
+                     expected);
+    cr_assert(server.port > 0, "command line: '%s' names no port", line);
+}
+
+void server_start_with(struct start s)
+{
+    char port[16];
+    int out[2];
+    const char *host = s.host ? s.host : "127.0.0.1";
+    const char *further[] = {"--host", host, "--port", port, s.extra, s.argument, NULL};
+
+    snprintf(port, sizeof port, "%d", s.port);
+    cr_assert(pipe(out) == 0, "pipe: %s", strerror(errno));
+    fcntl(out[0], F_SETFD, FD_CLOEXEC);
+    if (server.errors >= 0)
+        close(server.errors);
+    server = (struct server){.out = out[0], .errors = nameless_file()};
+    server.pid = launch(further, out[1], server.errors, s.descriptors);
+    close(out[1]);
+    expect_ready_line(host);
+}
+
+void server_start(void)
+{
+    server_start_with((struct start){0});
+}
+
+bool server_running(void)
+{
+    if (server.pid > 0 && waitpid(server.pid, &server.status, WNOHANG) == server.pid) {
+        server.pid = 0;
+        if (server.status != 0)
+            show_errors();
+    }
+    return server.pid > 0;
+}
+
+void server_signal(int signal)
+{
+    if (server_running())
+        kill(server.pid, signal);
+}
+
+void server_pause(void)
+{
+    int status;
+    server_signal(SIGSTOP);
+    cr_assert(server.pid > 0, "the server has ended");
+    if (waitpid(server.pid, &status, WUNTRACED) == server.pid && !WIFSTOPPED(status))
+        server.pid = 0;
+    cr_assert(server.pid > 0, "the server has ended instead of stopping");
+}
+
+void server_resume(void)
+{
+    kill(server.pid, SIGCONT);
+}
+
+bool server_ended_within(int ms)
+{
+    AWAIT(ms, !server_running());
+    return !server_running();
+}
+
+void server_must_end_well(const char *clause, int ms)
+{
+    char rest[64];
+    cr_assert(server_ended_within(ms), "%s: still running after %d ms", clause, patient(ms));
+    cr_assert(!WIFSIGNALED(server.status), "%s: killed by signal %d", clause,
+              WTERMSIG(server.status));
+    cr_assert(WEXITSTATUS(server.status) == 0, "%s: exit status %d", clause,
+              WEXITSTATUS(server.status));
+    cr_assert(read(server.out, rest, sizeof rest) == 0,
+              "command line: more on stdout than the ready line");
+    close(server.out);
+}
+
+void server_stop(void)
+{
+    cr_assert(server_running(), "clause 4: the server has ended by itself, status %#x",
+              (unsigned)server.status);
+    server_signal(SIGTERM);
+    server_must_end_well("clause 7, SIGTERM", STOP_MS);
+}
+
+static void read_all(int fd, char *text, size_t size)
+{
+    ssize_t n = pread(fd, text, size - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+}
+
+struct outcome server_run(const char *const *arguments)
+{
+    struct outcome o = {.status = -1};
+    int out = nameless_file(), errors = nameless_file(), status;
+    pid_t pid = launch(arguments, out, errors, 0), ended = 0;
+
+    AWAIT(RUN_MS, (ended = waitpid(pid, &status, WNOHANG)) != 0);
+    if (ended == 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, &status, 0);
+    }
+    if (WIFEXITED(status))
+        o.status = WEXITSTATUS(status);
+    read_all(out, o.out, sizeof o.out);
+    read_all(errors, o.err, sizeof o.err);
+    close(out);
+    close(errors);
+    return o;
+}
+
+/* Its command's first word as a rule, but "python3 echo.py" is called echo.py. */
+bool server_is_called(const char *name, size_t length)
+{
+    const char *word = getenv("ECHO_SERVER");
+    for (size_t size; *word; word += size + strspn(word + size, " ")) {
+        size = strcspn(word, " ");
+        const char *last = word + size;
+        while (last > word && last[-1] != '/')
+            last--;
+        if ((size_t)(word + size - last) == length && strncmp(last, name, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* ---- /proc ---- */
+
+static void proc_path(char *path, size_t size, const char *what)
+{
+#ifdef __linux__
+    snprintf(path, size, "/proc/%d/%s", (int)server.pid, what);
+#else
+    (void)path, (void)size;
+    cr_skip_test("no /proc/PID/%s on this system", what);
+#endif
+}
+
+/* The number after a name in one of its files; -1 if there is none. */
+static long proc_number(const char *file, const char *name)
+{
+    char path[64], line[256];
+    long number = -1;
+    proc_path(path, sizeof path, file);
+    FILE *f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, name, strlen(name)) == 0)
+            number = strtol(line + strlen(name), NULL, 10);
+    if (f)
+        fclose(f);
+    return number;
+}
+
+long server_rss_kib(void)
+{
+    long exact = proc_number("smaps_rollup", "Rss:"); /* VmRSS is rounded, per CPU */
+    return exact >= 0 ? exact : proc_number("status", "VmRSS:");
+}
+
+int server_threads(void)
+{
+    return (int)proc_number("status", "Threads:");
+}
+
+int server_descriptors(void)
+{
+    char path[64];
+    int count = 0;
+    proc_path(path, sizeof path, "fd");
+    DIR *directory = opendir(path);
+    if (!directory)
+        return -1;
+    for (struct dirent *entry; (entry = readdir(directory));)
+        count += entry->d_name[0] != '.';
+    closedir(directory);
+    return count;
+}
+
+double server_cpu_ms(void)
+{
+#ifdef __APPLE__
+    cr_skip_test("no clock of another process's CPU time on this system");
+    return 0;
+#else
+    clockid_t clock;
+    struct timespec used;
+    if (clock_getcpuclockid(server.pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
+        return 0;
+    return (double)used.tv_sec * 1e3 + (double)used.tv_nsec / 1e6;
+#endif
+}
+
+bool server_settles(void)
+{
+    bool settled = false;
+    for (int64_t end = now_ms() + patient(5000); !settled && now_ms() < end;) {
+        double before = server_cpu_ms();
+        int64_t start = now_ms();
+        nap(250);
+        settled = server_cpu_ms() - before < 0.02 * (double)(now_ms() - start);
+    }
+    return settled;
+}

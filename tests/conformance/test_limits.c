@@ -1,0 +1,159 @@
+/* Clause 6: out of descriptors, threads or memory: those who are connected go on, the process does
+ * not spin, the next client waits in the backlog or is turned away, and service resumes when
+ * resources return. select's FD_SETSIZE is one more such limit: never a crash. */
+#include <sys/select.h>
+
+#include "harness.h"
+
+SUITE(clause6_limits);
+
+enum { CLIENTS_MAX = 1100 };
+
+static struct client c[CLIENTS_MAX];
+
+static bool served(const struct client *client)
+{
+    return client->received == client->sent && !client->eof && !client->reset;
+}
+
+static int count_served(int count)
+{
+    int n = 0;
+    for (int i = 0; i < count; i++) {
+        client_take(&c[i], 100);
+        n += served(&c[i]);
+    }
+    return n;
+}
+
+/* Everybody asks for an echo. Returns how many have got it when all have, or when for that long
+ * nobody new has: the others wait, or have been turned away. */
+static int ask_all(int count, int quiet_ms)
+{
+    int n = 0;
+    for (int i = 0; i < count; i++) {
+        c[i] = client_open();
+        client_put(&c[i], 10);
+    }
+    for (int64_t last = now_ms(); n < count && now_ms() < last + patient(quiet_ms); nap(1)) {
+        int now = count_served(count);
+        if (now != n)
+            last = now_ms();
+        n = now;
+    }
+    return n;
+}
+
+/* Closes clients who are served; returns how many. */
+static int close_served(int count, int wanted)
+{
+    int closed = 0;
+    for (int i = 0; i < count && closed < wanted; i++)
+        if (c[i].fd >= 0 && served(&c[i])) {
+            client_close(&c[i]);
+            c[i].eof = true;
+            closed++;
+        }
+    return closed;
+}
+
+static int count_waiting(int count)
+{
+    int n = 0;
+    for (int i = 0; i < count; i++)
+        n += !served(&c[i]) && !c[i].eof && !c[i].reset;
+    return n;
+}
+
+/* One more client is served: at once, or after having been turned away a few times. */
+static bool newcomer_is_served(void)
+{
+    int64_t end = now_ms() + patient(8000);
+    while (now_ms() < end) {
+        struct client fresh;
+        if (!client_try(&fresh, 1000))
+            continue;
+        client_put(&fresh, 10);
+        while (!fresh.eof && !fresh.reset && fresh.received < 10 && now_ms() < end)
+            if (client_ready(&fresh, POLLIN, 100))
+                client_take(&fresh, 10);
+        bool ok = fresh.received == 10;
+        client_close(&fresh);
+        if (ok)
+            return true;
+        nap(10);
+    }
+    return false;
+}
+
+static void the_connected_go_on(int count)
+{
+    for (int i = 0; i < count; i++)
+        if (c[i].fd >= 0 && served(&c[i]))
+            client_echo(&c[i], 100);
+}
+
+Test(clause6_limits, out_of_descriptors_and_recovery)
+{
+    enum { MANY = 60, LIMIT = 40, LEAST = 15 };
+    server_start_with((struct start){.descriptors = LIMIT});
+    int n = ask_all(MANY, 500);
+    cr_assert(server_running(), "clause 6: the server ended when descriptors ran out");
+    cr_assert(n >= LEAST && n < LIMIT, "clause 6: %d clients served with %d descriptors", n, LIMIT);
+    the_connected_go_on(MANY);
+    if (!server_has("busy"))
+        cr_assert(server_settles(), "clause 6: it spins while descriptors are out");
+    the_connected_go_on(MANY);
+
+    int waiting = count_waiting(MANY), freed = close_served(MANY, 10);
+    int hoped = waiting < freed ? waiting : freed;
+    AWAIT(8000, count_served(MANY) >= n - freed + hoped);
+    int now = count_served(MANY);
+    cr_assert(now >= n - freed + hoped,
+              "clause 6: %d clients left, but only %d of %d waiting ones "
+              "were served",
+              freed, now - (n - freed), waiting);
+    the_connected_go_on(MANY);
+
+    close_served(MANY, MANY);
+    AWAIT(8000, (close_served(MANY, MANY), count_served(MANY), count_waiting(MANY)) == 0);
+    cr_assert(count_waiting(MANY) == 0, "clause 6: %d clients wait for ever", count_waiting(MANY));
+    bool recovered = newcomer_is_served();
+    cr_assert(recovered, "clause 6: no service after all have left");
+    server_stop();
+}
+
+static void shed_or_served(int n)
+{
+    if (!server_has("fd-setsize")) {
+        cr_assert(n == CLIENTS_MAX, "clause 6: %d of %d clients served", n, CLIENTS_MAX);
+        return;
+    }
+    cr_assert(n >= 1000, "clause 6: only %d clients served", n);
+    cr_assert(n < FD_SETSIZE, "clause 6: %d clients, in spite of FD_SETSIZE?", n);
+    AWAIT(8000, (count_served(CLIENTS_MAX), count_waiting(CLIENTS_MAX)) == 0);
+    int waiting = count_waiting(CLIENTS_MAX);
+    cr_assert(waiting == 0, "clause 6: %d clients are neither served nor turned away", waiting);
+}
+
+Test(clause6_limits, more_clients_than_fd_setsize)
+{
+    if (!descriptors_available(CLIENTS_MAX + 64))
+        cr_skip_test("the limit of descriptors (ulimit -n) is too low here");
+    server_start();
+    int before = server_descriptors(), now = 0;
+    int n = ask_all(CLIENTS_MAX, 2000);
+    cr_assert(server_running(), "clause 6: the server ended at %d clients", CLIENTS_MAX);
+    shed_or_served(n);
+    the_connected_go_on(CLIENTS_MAX);
+    if (!server_has("busy"))
+        cr_assert(server_settles(), "clause 6: it spins with %d clients", CLIENTS_MAX);
+    close_served(CLIENTS_MAX, 100);
+    bool recovered = newcomer_is_served();
+    cr_assert(recovered, "clause 6: no service after 100 have left");
+    the_connected_go_on(CLIENTS_MAX);
+    clients_close(c, CLIENTS_MAX);
+    AWAIT(8000, (now = server_descriptors()) <= before + 2); /* it may need some of its own */
+    cr_assert(now <= before + 2, "clause 4: %d descriptors open, %d before", now, before);
+    server_stop();
+}

@@ -1,0 +1,267 @@
+/* Clause 7: SIGINT or SIGTERM: stop accepting, echo what has arrived, send FIN, wait at most 1 s
+ * for the clients, exit 0. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+SUITE(clause7_shutdown);
+
+enum { SOON_MS = 700, AT_MOST_MS = 1500 };
+
+Test(clause7_shutdown, sigterm_without_clients)
+{
+    server_start();
+    server_signal(SIGTERM);
+    server_must_end_well("clause 7: nobody to wait for", SOON_MS);
+}
+
+Test(clause7_shutdown, sigint_without_clients)
+{
+    server_start();
+    server_signal(SIGINT);
+    server_must_end_well("clause 7: nobody to wait for", SOON_MS);
+}
+
+/* They get what they are owed, then EOF, soon after the signal, and not only at the end of the
+ * second that the server would wait; then they leave, and it has nothing to wait for. */
+static void clients_see_fin_and_leave(struct client *c, int count, int64_t signalled)
+{
+    for (int i = 0; i < count; i++) {
+        client_receive_all(&c[i]);
+        client_expect_eof(&c[i]);
+    }
+    int64_t took = now_ms() - signalled;
+    cr_assert(took < patient(SOON_MS), "clause 7: FIN comes only after %d ms", (int)took);
+    clients_close(c, count);
+    server_must_end_well("clause 7: all clients have left", SOON_MS);
+}
+
+static int64_t signal_at(int signal)
+{
+    server_signal(signal);
+    return now_ms();
+}
+
+static void stop_with_idle_clients(int signal)
+{
+    enum { MANY = 20 };
+    struct client c[MANY];
+    server_start();
+    clients_open(c, MANY);
+    clients_echo(c, MANY / 2, 5000);
+    client_echo(&c[MANY - 1], 1); /* so the ones before are accepted too */
+    clients_see_fin_and_leave(c, MANY, signal_at(signal));
+}
+
+Test(clause7_shutdown, sigterm_with_idle_clients)
+{
+    stop_with_idle_clients(SIGTERM);
+}
+
+Test(clause7_shutdown, sigint_with_idle_clients)
+{
+    stop_with_idle_clients(SIGINT);
+}
+
+/* The bytes wait in the server's kernel when the signal comes: they have arrived. */
+Test(clause7_shutdown, what_has_arrived_comes_back)
+{
+    enum { MANY = 20 };
+    struct client c[MANY];
+    server_start();
+    clients_open(c, MANY);
+    clients_echo(c, MANY, 100);
+    server_pause();
+    for (int i = 0; i < MANY; i++)
+        client_send(&c[i], 1 + (size_t)i * 1500);
+    server_signal(SIGTERM);
+    server_resume();
+    clients_see_fin_and_leave(c, MANY, now_ms());
+}
+
+Test(clause7_shutdown, what_has_arrived_before_a_fin_comes_back)
+{
+    server_start();
+    struct client c = client_open();
+    client_echo(&c, 100);
+    server_pause();
+    client_send(&c, 30000);
+    client_shut(&c);
+    server_signal(SIGTERM);
+    server_resume();
+    clients_see_fin_and_leave(&c, 1, now_ms());
+}
+
+/* A connection that the kernel has made and the server has not taken may be served or not, but
+ * its client must learn, and must not keep the server. */
+Test(clause7_shutdown, client_in_the_backlog)
+{
+    struct client c[2];
+    server_start();
+    c[0] = client_open();
+    client_echo(&c[0], 100);
+    server_pause();
+    c[1] = client_open();
+    client_send(&c[1], 100);
+    server_signal(SIGTERM);
+    server_resume();
+    int open = clients_drain(c, 2, SOON_MS);
+    cr_assert(open == 0, "clause 7: %d clients do not learn that the server stops", open);
+    cr_assert(c[0].eof, "clause 2: RST instead of EOF");
+    clients_close(c, 2);
+    server_must_end_well("clause 7: all clients have left", SOON_MS);
+}
+
+/* Everybody streams. What comes back is a beginning of what was sent, then EOF: no RST, which
+ * would have destroyed bytes on their way. */
+Test(clause7_shutdown, under_traffic)
+{
+    enum { MANY = 60 };
+    static struct client c[MANY];
+    int gone = 0, reset = 0, unread = 0;
+    server_start();
+    clients_open(c, MANY);
+    clients_echo(c, MANY, 100000);
+    int64_t stop = now_ms() + 200, end = stop + patient(AT_MOST_MS), signalled = 0;
+    while (gone < MANY && now_ms() < end) {
+        if (!signalled && now_ms() >= stop) {
+            server_signal(SIGTERM);
+            signalled = now_ms();
+        }
+        for (int i = 0; i < MANY; i++) {
+            if (c[i].fd < 0)
+                continue;
+            client_put(&c[i], 65536);
+            client_take(&c[i], 131072);
+            if (!c[i].eof && !c[i].reset)
+                continue;
+            reset += c[i].reset;
+            unread += c[i].received == 0;
+            gone++;
+            client_close(&c[i]);
+        }
+    }
+    cr_assert(gone == MANY, "clause 7: %d of %d clients saw no EOF", MANY - gone, MANY);
+    cr_assert(reset == 0, "clause 7: %d of %d clients saw RST, not EOF", reset, MANY);
+    cr_assert(unread == 0);
+    server_must_end_well("clause 7: under traffic", (int)(end - now_ms()));
+}
+
+/* In a child, until it is killed: sends, so that everything is full at all times, or throws away
+ * what comes. */
+static pid_t flood(const struct client *c, int count, bool sends)
+{
+    static char bytes[60000];
+    pid_t pid = fork();
+    cr_assert(pid >= 0, "fork: %s", strerror(errno)); /* kill(-1) would be everybody's end */
+    if (pid > 0)
+        return pid;
+    alarm(60); /* if its test dies */
+    for (int i = 0;; i = (i + 1) % count)
+        if (sends)
+            (void)!send(c[i].fd, bytes, sizeof bytes, 0);
+        else
+            (void)!recv(c[i].fd, bytes, sizeof bytes, 0);
+}
+
+/* Somebody is ready at all times: a server that hears signals only in its sleep would hear none. */
+Test(clause7_shutdown, in_a_flood)
+{
+    enum { MANY = 40, FLOODS = 4, HEARS_MS = 5000 };
+    struct client c[MANY];
+    pid_t child[FLOODS];
+    server_start();
+    clients_open(c, MANY);
+    for (int i = 0; i < FLOODS; i++)
+        child[i] = flood(c, MANY, i % 2 == 0);
+    setpriority(PRIO_PROCESS, (id_t)server.pid, 10); /* it cannot keep up, and never sleeps */
+    nap(500);
+    server_signal(SIGTERM);
+    bool ended = server_ended_within(HEARS_MS);
+    for (int i = 0; i < FLOODS; i++) {
+        kill(child[i], SIGKILL);
+        waitpid(child[i], NULL, 0);
+    }
+    cr_assert(ended, "clause 7: in a flood the signal is not heard");
+    server_must_end_well("clause 7: in a flood", 0);
+    for (int i = 0; i < MANY; i++)
+        close(c[i].fd);
+}
+
+/* It waits, but not for ever: one client keeps its connection open after the server's FIN. */
+Test(clause7_shutdown, client_that_stays)
+{
+    server_start();
+    struct client c = client_open();
+    client_echo(&c, 100);
+    int64_t end = now_ms() + patient(AT_MOST_MS);
+    server_signal(SIGTERM);
+    client_expect_eof(&c);
+    server_must_end_well("clause 7: a client stays, 1 s is enough", (int)(end - now_ms()));
+    client_close(&c);
+}
+
+/* The worst of them owes and is owed megabytes, and never reads. */
+Test(clause7_shutdown, client_that_never_reads)
+{
+    server_start();
+    struct client c[2] = {client_open_small(), client_open()};
+    clients_push(c, 1, 16 << 20);
+    client_echo(&c[1], 1000);
+    int64_t end = now_ms() + patient(AT_MOST_MS);
+    server_signal(SIGTERM);
+    client_expect_eof(&c[1]);
+    server_must_end_well("clause 7: a client does not read, 1 s is enough", (int)(end - now_ms()));
+    clients_close(c, 2);
+}
+
+/* Within that second, a slow client still gets everything: it wakes up 0.3 s after the signal. */
+Test(clause7_shutdown, slow_client_is_waited_for)
+{
+    server_start();
+    struct client c = client_open_small();
+    clients_push(&c, 1, 150000); /* less than both kernels hold, so that all of it has arrived */
+    server_signal(SIGTERM);
+    nap(300);
+    clients_see_fin_and_leave(&c, 1, now_ms());
+}
+
+Test(clause7_shutdown, new_clients_are_refused)
+{
+    struct client late;
+    server_start();
+    struct client c = client_open();
+    client_echo(&c, 100);
+    server_signal(SIGTERM);
+    client_expect_eof(&c);
+    bool connected = client_try(&late, 1000);
+    int error = errno;
+    cr_assert(!connected, "clause 7: it still accepts after its FIN");
+    cr_assert(error == ECONNREFUSED || error == ECONNRESET,
+              "clause 7: a new client waits in vain instead of being refused");
+    client_close(&c);
+    server_must_end_well("clause 7: all clients have left", AT_MOST_MS);
+}
+
+/* Its own FIN came first, so the port is in TIME_WAIT: bind() needs SO_REUSEADDR (socket(7)). */
+Test(clause7_shutdown, immediate_restart_on_the_same_port)
+{
+    enum { MANY = 5 };
+    struct client c[MANY];
+    server_start();
+    int port = server.port;
+    for (int i = 0; i < 2; i++) {
+        clients_open(c, MANY);
+        clients_echo(c, MANY, 100);
+        clients_see_fin_and_leave(c, MANY, signal_at(SIGTERM));
+        server_start_with((struct start){.port = port});
+        cr_assert(server.port == port);
+    }
+    server_stop();
+}

@@ -1,0 +1,124 @@
+/* Clause 5: nobody waits for somebody else: the work done for one ready connection before the next
+ * gets its turn is bounded. And who is silent costs nothing. */
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+SUITE(clause5_turns);
+
+/* A process of its own that never pauses. */
+static pid_t start_streamer(struct client *c)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct pollfd p = {.fd = c->fd, .events = POLLIN | POLLOUT};
+        alarm(60);
+        while (poll(&p, 1, -1) >= 0 && !c->eof && !c->reset) {
+            client_put(c, 256 * 1024);
+            client_take(c, 256 * 1024);
+        }
+        _exit(0);
+    }
+    cr_assert(pid > 0);
+    return pid;
+}
+
+Test(clause5_turns, small_requests_beside_a_stream)
+{
+    enum { ROUNDS = 50, WORST_MS = 250 };
+    int64_t worst = 0;
+    server_start();
+    struct client bulk = client_open(), small = client_open();
+    client_echo(&small, 10);
+    pid_t streamer = start_streamer(&bulk);
+    for (int i = 0; i < ROUNDS; i++) {
+        int64_t start = now_ms();
+        client_echo(&small, 10);
+        worst = now_ms() - start > worst ? now_ms() - start : worst;
+        nap(2);
+    }
+    kill(streamer, SIGKILL);
+    waitpid(streamer, NULL, 0);
+    cr_assert(worst < patient(WORST_MS), "clause 5: an echo took %lld ms beside a stream",
+              (long long)worst);
+    client_close(&small);
+    client_close(&bulk);
+    server_stop();
+}
+
+enum { BULK = 6, BULK_SIZE = 3 << 20 };
+
+/* While the server is stopped, megabytes of each bulk client's, and then a byte of each of two
+ * others, one older and one younger than they, arrive. Returns how much of the bulk is echoed by
+ * the time both bytes are: how far the server went for some while others waited. */
+static uint64_t echoed_before_the_small_ones(struct client *bulk, struct client *small)
+{
+    uint64_t total = 0;
+    clients_echo(small, 2, 1);
+    nap(20); /* it is to stop while it waits, not amidst a round */
+    server_pause();
+    clients_push(bulk, BULK, bulk[0].sent + BULK_SIZE);
+    client_send(&small[0], 1);
+    client_send(&small[1], 1);
+    server_resume();
+    client_receive_all(&small[0]);
+    client_receive_all(&small[1]);
+    server_pause();
+    for (int i = 0; i < BULK; i++) {
+        uint64_t before = bulk[i].received;
+        while (client_ready(&bulk[i], POLLIN, 20) && client_take(&bulk[i], 1 << 20) > 0)
+            ;
+        total += bulk[i].received - before;
+    }
+    server_resume();
+    for (int i = 0; i < BULK; i++)
+        client_receive_all(&bulk[i]);
+    return total;
+}
+
+/* The scheduler may make a fair server look bad now and then, but an unfair one never looks good.
+ */
+Test(clause5_turns, one_turn_is_bounded)
+{
+    struct client bulk[BULK], small[2];
+    uint64_t best = UINT64_MAX;
+    if (server_has("threads"))
+        cr_skip_test("between threads, it is the kernel that gives out the turns");
+    server_start();
+    small[0] = client_open();
+    clients_open(bulk, BULK);
+    small[1] = client_open();
+    clients_echo(small, 2, 10);
+    clients_echo(bulk, BULK, 8 << 20); /* lets the kernel's buffers grow to their full size */
+    for (int round = 0; round < 10 && best > BULK_SIZE; round++) {
+        uint64_t echoed = echoed_before_the_small_ones(bulk, small);
+        best = echoed < best ? echoed : best;
+    }
+    cr_assert(best <= BULK_SIZE, "clause 5: %llu bytes of others came before one byte",
+              (unsigned long long)best);
+    clients_close(bulk, BULK);
+    clients_close(small, 2);
+    server_stop();
+}
+
+Test(clause5_turns, idle_clients_cost_no_cpu)
+{
+    enum { MANY = 100, SECOND = 1000 };
+    struct client c[MANY];
+    if (server_has("busy"))
+        cr_skip_test("this server burns CPU by design");
+    server_start();
+    clients_open(c, MANY);
+    clients_echo(c, MANY, 10);
+    nap(50);
+    double before = server_cpu_ms();
+    nap(SECOND);
+    double used = server_cpu_ms() - before;
+    cr_assert(used < 0.02 * patient(SECOND), "clause 5: %.0f ms of CPU in %d ms of silence", used,
+              SECOND);
+    clients_echo(c, MANY, 10);
+    clients_close(c, MANY);
+    server_stop();
+}
