@@ -1,0 +1,143 @@
+/* What 06-kqueue watches beside its clients: a file, and the time. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../conformance/harness.h"
+
+SUITE(kqueue_options);
+
+static char directory[64], file[128], other[128];
+static off_t read_so_far; /* of the server's stderr: each line is awaited once */
+
+/* Is there a line that ends with text, behind those found before? */
+static bool find_line(const char *text)
+{
+    char said[16384], ending[256];
+    snprintf(ending, sizeof ending, "%s\n", text);
+    ssize_t length = pread(server.errors, said, sizeof said - 1, read_so_far);
+    said[length > 0 ? length : 0] = '\0';
+    char *found = strstr(said, ending);
+    if (found)
+        read_so_far += found - said + (off_t)strlen(ending);
+    return found;
+}
+
+static void expect_line(const char *text)
+{
+    bool found = false;
+    AWAIT(3000, (found = found || find_line(text)));
+    cr_assert(found, "not said: '%s'", text);
+}
+
+static void write_file(const char *path, int flags, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | flags, 0644);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+static void start_watching(void)
+{
+    strcpy(directory, "/tmp/kqueue-watch-XXXXXX");
+    cr_assert_not_null(mkdtemp(directory));
+    snprintf(file, sizeof file, "%s/file", directory);
+    snprintf(other, sizeof other, "%s/other", directory);
+    read_so_far = 0;
+    server_start_with((struct start){.extra = "--watch", .argument = file});
+}
+
+static void end_watching(void)
+{
+    server_stop();
+    unlink(file);
+    unlink(other);
+    rmdir(directory);
+}
+
+Test(kqueue_options, watch_tells_what_happens_to_the_file)
+{
+    start_watching();
+    write_file(other, 0, "not ours");
+    write_file(file, 0, "");
+    expect_line("file: created");
+    write_file(file, O_APPEND, "more");
+    expect_line("file: write extend");
+    write_file(file, 0, "less");
+    expect_line("file: write");
+    cr_assert_eq(truncate(file, 1), 0);
+    expect_line("truncate");
+    chmod(file, 0600);
+    expect_line("file: attributes");
+    rename(file, other);
+    expect_line("rename");
+    write_file(file, 0, "new");
+    expect_line("file: created");
+    unlink(file);
+    expect_line("delete");
+    write_file(file, 0, "newer");
+    expect_line("file: created");
+    end_watching();
+}
+
+/* Editors save so. The new file gets the old one's descriptor number; no event of the old one may
+ * be taken for the new one's, and the new one must be watched. */
+Test(kqueue_options, watch_follows_an_atomic_save)
+{
+    start_watching();
+    write_file(file, 0, "first");
+    expect_line("file: created");
+    for (int i = 0; i < 5; i++) {
+        write_file(other, O_TRUNC, "next");
+        cr_assert_eq(rename(other, file), 0);
+        expect_line("file: replaced");
+        write_file(file, O_APPEND, "x");
+        expect_line("file: write extend");
+    }
+    int before = server_descriptors();
+    write_file(other, O_TRUNC, "last");
+    rename(other, file);
+    expect_line("file: replaced");
+    cr_expect_eq(server_descriptors(), before, "the old file is still open");
+    end_watching();
+}
+
+Test(kqueue_options, watching_goes_on_beside_echoes)
+{
+    start_watching();
+    struct client client = client_open();
+    write_file(file, 0, "");
+    expect_line("file: created");
+    client_echo(&client, 1 << 20);
+    write_file(file, O_APPEND, "x");
+    expect_line("file: write extend");
+    client_echo(&client, 10);
+    client_close(&client);
+    end_watching();
+}
+
+Test(kqueue_options, stats_count_connections_and_echoes)
+{
+    read_so_far = 0;
+    server_start_with((struct start){.extra = "--stats", .argument = "1"});
+    struct client a = client_open(), b = client_open();
+    for (int i = 0; i < 3; i++)
+        client_echo(&a, 10);
+    expect_line("2 connections, 3 echoes");
+    client_close(&b);
+    client_echo(&a, 10);
+    expect_line("1 connections, 4 echoes");
+    server_stop();
+}
+
+Test(kqueue_options, watch_needs_a_directory)
+{
+    const char *arguments[] = {"--port", "0", "--watch", "/nonexistent/file", NULL};
+    struct outcome outcome = server_run(arguments);
+    cr_expect_eq(outcome.status, 1);
+    cr_expect(strstr(outcome.err, "/nonexistent/file"), "%s", outcome.err);
+}

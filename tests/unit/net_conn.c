@@ -1,0 +1,249 @@
+/* common/ by itself: what a server test could not see, or not so closely. */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <criterion/redirect.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "conn.h"
+#include "net.h"
+
+/* A listener, a client connected to it, and the server's end of that connection. */
+struct pair {
+    int listener, client, server;
+};
+
+static int connect_to(int listener)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t length = sizeof address;
+    getsockname(listener, (struct sockaddr *)&address, &length);
+    int fd = socket(address.ss_family, SOCK_STREAM, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, length), 0);
+    return fd;
+}
+
+static struct pair open_pair(void)
+{
+    struct net_settings settings = {.host = "127.0.0.1", .port = 0, .backlog = 16};
+    struct pair pair = {.listener = net_listen(&settings, true)};
+    cr_assert_geq(pair.listener, 0);
+    pair.client = connect_to(pair.listener);
+    cr_assert_eq(net_accept(pair.listener, true, &pair.server), NET_CLIENT);
+    return pair;
+}
+
+/* Turns until the connection would have to wait, or is over. */
+static enum conn_next turns(struct conn *conn)
+{
+    enum conn_next next;
+    do
+        next = conn_turn(conn);
+    while (next != CONN_CLOSE && !conn->would_block);
+    return next;
+}
+
+static void wait_readable(int fd)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    cr_assert_eq(poll(&wait, 1, 5000), 1);
+}
+
+Test(net, accepted_sockets_inherit_the_options, .timeout = 10)
+{
+    struct pair pair = open_pair();
+    int on = 0;
+    socklen_t length = sizeof on;
+    getsockopt(pair.server, IPPROTO_TCP, TCP_NODELAY, &on, &length);
+    cr_expect(on, "TCP_NODELAY");
+    getsockopt(pair.server, SOL_SOCKET, SO_OOBINLINE, &on, &length);
+    cr_expect(on, "SO_OOBINLINE");
+    cr_expect(fcntl(pair.server, F_GETFL) & O_NONBLOCK);
+    cr_expect(fcntl(pair.server, F_GETFD) & FD_CLOEXEC);
+}
+
+Test(net, accept_tells_its_failures_apart, .timeout = 10, .init = cr_redirect_stderr)
+{
+    struct pair pair = open_pair();
+    int client, no_socket = open("/dev/null", O_RDONLY);
+    cr_expect_eq(net_accept(pair.listener, true, &client), NET_TRY_AGAIN);
+    cr_expect_eq(net_accept(no_socket, true, &client), NET_FATAL, "ENOTSOCK");
+    cr_expect_eq(net_accept(pair.client, true, &client), NET_FATAL, "EINVAL: not listening");
+
+    int second = connect_to(pair.listener);
+    wait_readable(pair.listener);
+    struct rlimit limit = {(rlim_t)second + 1, (rlim_t)second + 1};
+    setrlimit(RLIMIT_NOFILE, &limit);
+    cr_expect_eq(net_accept(pair.listener, true, &client), NET_EXHAUSTED, "EMFILE");
+    close(no_socket);
+    cr_expect_eq(net_accept(pair.listener, true, &client), NET_CLIENT, "and it still waits");
+}
+
+Test(net, exhaustion_is_told_once_until_somebody_gets_in, .timeout = 10, .init = cr_redirect_stderr)
+{
+    struct pair pair = open_pair();
+    int client, second = connect_to(pair.listener);
+    wait_readable(pair.listener);
+    struct rlimit limit = {(rlim_t)second + 1, (rlim_t)second + 1};
+    setrlimit(RLIMIT_NOFILE, &limit);
+    for (int i = 0; i < 3; i++)
+        cr_expect_eq(net_accept(pair.listener, true, &client), NET_EXHAUSTED);
+    fflush(stderr);
+    char text[512] = "";
+    FILE *said = cr_get_redirected_stderr();
+    size_t length = 0;
+    for (int c; length < sizeof text - 1 && (c = fgetc(said)) != EOF && c != '\n';)
+        text[length++] = (char)c;
+    cr_expect(strstr(text, "accept"), "said: %s", text);
+}
+
+static void parse_number(const char *text)
+{
+    cr_redirect_stderr();
+    net_number("--port", text, 0, 65535);
+    _exit(0);
+}
+
+#define NOT_A_NUMBER(name, text)                                                                   \
+    Test(net_number, name, .exit_code = 2)                                                         \
+    {                                                                                              \
+        parse_number(text);                                                                        \
+    }
+
+NOT_A_NUMBER(empty, "")
+NOT_A_NUMBER(letters, "abc")
+NOT_A_NUMBER(tail, "80x")
+NOT_A_NUMBER(blank_first, " 80")
+NOT_A_NUMBER(negative, "-1")
+NOT_A_NUMBER(plus, "+1")
+NOT_A_NUMBER(too_large, "65536")
+NOT_A_NUMBER(far_too_large, "99999999999999999999")
+
+Test(net_number, good_ones)
+{
+    cr_expect_eq(net_number("--port", "0", 0, 65535), 0);
+    cr_expect_eq(net_number("--port", "65535", 0, 65535), 65535);
+    cr_expect_eq(net_number("--port", "007", 0, 65535), 7);
+}
+
+Test(conn, echoes_and_then_holds_nothing, .timeout = 10)
+{
+    struct pair pair = open_pair();
+    struct conn_table table = {0};
+    struct conn *conn = conn_open(&table, pair.server);
+    char answer[16];
+    cr_expect_eq(send(pair.client, "hello", 5, 0), 5);
+    wait_readable(pair.server);
+    cr_expect_eq(conn_turn(conn), CONN_READ);
+    cr_expect_null(conn->unsent);
+    cr_expect_eq(recv(pair.client, answer, sizeof answer, MSG_WAITALL | MSG_DONTWAIT), 5);
+    cr_expect_arr_eq(answer, "hello", 5);
+    cr_expect_eq(conn_turn(conn), CONN_READ);
+    cr_expect(conn->would_block);
+}
+
+/* Clauses 2 and 3: who does not read is not read from; and is owed everything, FIN or not. */
+Test(conn, half_close_with_bytes_unsent, .timeout = 20)
+{
+    struct pair pair = open_pair();
+    struct conn_table table = {0};
+    struct conn *conn = conn_open(&table, pair.server);
+    static char chunk[256 * 1024];
+    size_t sent = 0, back = 0;
+
+    fcntl(pair.client, F_SETFL, O_NONBLOCK);
+    for (int full = 0; full < 3;) { /* until both directions are full */
+        ssize_t n = send(pair.client, chunk, sizeof chunk, 0);
+        if (n > 0)
+            sent += (size_t)n;
+        full = n > 0 ? 0 : full + 1;
+        turns(conn);
+    }
+    cr_assert_eq(conn->next, CONN_WRITE);
+    cr_assert_not_null(conn->unsent);
+    shutdown(pair.client, SHUT_WR);
+    while (conn->next != CONN_CLOSE) {
+        ssize_t n = recv(pair.client, chunk, sizeof chunk, 0);
+        if (n > 0)
+            back += (size_t)n;
+        conn_turn(conn);
+    }
+    conn_close(conn);
+    fcntl(pair.client, F_SETFL, 0);
+    for (ssize_t n; (n = recv(pair.client, chunk, sizeof chunk, 0)) != 0;) {
+        cr_assert_gt(n, 0, "RST in place of FIN");
+        back += (size_t)n;
+    }
+    cr_expect_eq(back, sent);
+}
+
+/* Clause 7: what has arrived is echoed, then FIN, and what comes later is thrown away. */
+Test(conn, stop_echoes_what_has_arrived_and_no_more, .timeout = 10)
+{
+    struct pair pair = open_pair();
+    struct conn_table table = {0};
+    struct conn *conn = conn_open(&table, pair.server);
+    char answer[16];
+    send(pair.client, "before", 6, 0);
+    wait_readable(pair.server);
+    conn_stop(conn);
+    send(pair.client, "after", 5, 0);
+    cr_expect_eq(turns(conn), CONN_READ);
+    cr_expect_eq(recv(pair.client, answer, sizeof answer, MSG_WAITALL), 6, "then EOF");
+    cr_expect_arr_eq(answer, "before", 6);
+    shutdown(pair.client, SHUT_WR);
+    wait_readable(pair.server);
+    cr_expect_eq(turns(conn), CONN_CLOSE);
+    conn_close(conn);
+    cr_expect_eq(recv(pair.client, answer, 1, 0), 0, "FIN, not RST");
+}
+
+Test(conn, stop_of_an_idle_one_sends_fin_at_once, .timeout = 10)
+{
+    struct pair pair = open_pair();
+    struct conn_table table = {0};
+    struct conn *conn = conn_open(&table, pair.server);
+    char byte;
+    conn_stop(conn);
+    cr_expect_eq(conn_turn(conn), CONN_READ);
+    cr_expect_eq(recv(pair.client, &byte, 1, 0), 0);
+}
+
+Test(conn, reset_closes, .timeout = 10)
+{
+    struct pair pair = open_pair();
+    struct conn_table table = {0};
+    struct conn *conn = conn_open(&table, pair.server);
+    struct linger hard = {1, 0};
+    setsockopt(pair.client, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    close(pair.client);
+    wait_readable(pair.server);
+    cr_expect_eq(conn_turn(conn), CONN_CLOSE);
+}
+
+Test(conn_table, finds_by_descriptor_and_reuses_slots)
+{
+    struct conn_table table = {0};
+    int fds[300];
+    for (int i = 0; i < 300; i++) {
+        fds[i] = dup(0);
+        cr_assert_not_null(conn_open(&table, fds[i]));
+    }
+    cr_expect_null(conn_at(&table, 0));
+    cr_expect_null(conn_at(&table, fds[299] + 1));
+    for (int i = 0; i < 300; i++)
+        cr_expect_eq(conn_at(&table, fds[i])->fd, fds[i]);
+    conn_close(conn_at(&table, fds[7]));
+    cr_expect_null(conn_at(&table, fds[7]));
+    cr_expect_eq(dup(0), fds[7], "the lowest number free");
+    cr_expect_not_null(conn_open(&table, fds[7]));
+    conn_table_free(&table);
+    cr_expect_eq(fcntl(fds[0], F_GETFD), -1);
+}

@@ -1,0 +1,199 @@
+/* The reactor's descriptors and its turn, every test on every backend. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <unistd.h>
+
+#include "backends.h"
+
+static int calls, fresh_calls;
+
+static void count_call(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)reactor, (void)fd, (void)argument;
+    cr_expect_eq(ready, REACTOR_READ);
+    calls++;
+}
+
+static void count_fresh(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)reactor, (void)fd, (void)ready, (void)argument;
+    fresh_calls++;
+}
+
+struct two {
+    int first[2], second[2], fresh[2];
+};
+
+/* Whichever of the two comes first closes the other, and puts a silent descriptor on its number. */
+static void close_the_other(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    struct two *two = argument;
+    int other = fd == two->first[0] ? two->second[0] : two->first[0];
+    char byte;
+    (void)ready;
+    calls++;
+    cr_expect_eq(read(fd, &byte, 1), 1);
+    cr_assert_eq(reactor_remove(reactor, other), 0);
+    close(other);
+    cr_assert_eq(dup(two->fresh[0]), other, "the number is used again");
+    cr_assert_eq(reactor_add(reactor, other, REACTOR_READ, count_fresh, NULL), 0);
+}
+
+ON_EVERY_BACKEND(stale_event_in_one_batch_reaches_nobody)
+{
+    struct two two;
+    make_pair(two.first);
+    make_pair(two.second);
+    make_pair(two.fresh);
+    calls = fresh_calls = 0;
+    reactor_add(reactor, two.first[0], REACTOR_READ, close_the_other, &two);
+    reactor_add(reactor, two.second[0], REACTOR_READ, close_the_other, &two);
+    give(two.first[1], "x", 1);
+    give(two.second[1], "x", 1);
+    run_for(reactor, 20);
+    cr_expect_eq(calls, 1);
+    cr_expect_eq(fresh_calls, 0, "the new one has nothing to read, and got the old one's event");
+    give(two.fresh[1], "x", 1);
+    run_for(reactor, 20);
+    cr_expect_gt(fresh_calls, 0, "and later it is served");
+}
+
+static void close_itself(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)ready, (void)argument;
+    calls++;
+    cr_expect_eq(reactor_remove(reactor, fd), 0);
+    cr_expect_eq(close(fd), 0);
+}
+
+ON_EVERY_BACKEND(handler_may_close_its_own_descriptor)
+{
+    int pair[2];
+    make_pair(pair);
+    calls = 0;
+    reactor_add(reactor, pair[0], REACTOR_READ | REACTOR_WRITE, close_itself, NULL);
+    give(pair[1], "x", 1);
+    run_for(reactor, 20);
+    cr_expect_eq(calls, 1, "also where reading and writing are two events");
+    cr_expect_eq(reactor_remove(reactor, pair[0]), -1);
+    cr_expect_eq(errno, ENOENT);
+}
+
+ON_EVERY_BACKEND(modify_pauses_and_resumes)
+{
+    int pair[2];
+    make_pair(pair);
+    calls = 0;
+    reactor_add(reactor, pair[0], REACTOR_READ, count_call, NULL);
+    give(pair[1], "x", 1);
+    reactor_modify(reactor, pair[0], 0);
+    run_for(reactor, 20);
+    cr_expect_eq(calls, 0);
+    reactor_modify(reactor, pair[0], REACTOR_READ);
+    run_for(reactor, 20);
+    cr_expect_gt(calls, 1, "level-triggered: again and again while there is something to read");
+}
+
+ON_EVERY_BACKEND(no_interest_hears_nothing_of_a_hangup)
+{
+    int pair[2];
+    make_pair(pair);
+    calls = 0;
+    reactor_add(reactor, pair[0], 0, count_call, NULL);
+    close(pair[1]);
+    run_for(reactor, 20);
+    cr_expect_eq(calls, 0);
+}
+
+static void expect_lost(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)argument;
+    cr_expect_eq(ready, REACTOR_WRITE);
+    cr_expect_eq(send(fd, "x", 1, MSG_NOSIGNAL), -1);
+    calls++;
+    reactor_remove(reactor, fd);
+    reactor_stop(reactor);
+}
+
+ON_EVERY_BACKEND(lost_connection_wakes_whoever_waits_to_write)
+{
+    int pair[2];
+    char chunk[4096] = {0};
+    make_pair(pair);
+    while (send(pair[0], chunk, sizeof chunk, MSG_NOSIGNAL) > 0)
+        continue;
+    calls = 0;
+    reactor_add(reactor, pair[0], REACTOR_WRITE, expect_lost, NULL);
+    close(pair[1]);
+    run_for(reactor, 1000);
+    cr_expect_eq(calls, 1);
+}
+
+ON_EVERY_BACKEND(errors_come_back)
+{
+    int pair[2];
+    make_pair(pair);
+    cr_expect_eq(reactor_add(reactor, -1, REACTOR_READ, count_call, NULL), -1);
+    cr_expect_eq(errno, EBADF);
+    cr_expect_eq(reactor_modify(reactor, pair[0], REACTOR_READ), -1);
+    cr_expect_eq(errno, ENOENT);
+    cr_expect_eq(reactor_add(reactor, pair[0], REACTOR_READ, count_call, NULL), 0);
+    cr_expect_eq(reactor_add(reactor, pair[0], REACTOR_READ, count_call, NULL), -1);
+    cr_expect_eq(errno, EEXIST);
+    if (strcmp(reactor_backend(reactor), "epoll") == 0) {
+        int file = open("/etc/passwd", O_RDONLY);
+        cr_expect_eq(reactor_add(reactor, file, REACTOR_READ, count_call, NULL), -1);
+        cr_expect_eq(errno, EPERM);
+    }
+    if (strcmp(reactor_backend(reactor), "select") == 0) {
+        struct rlimit limit = {2 * FD_SETSIZE, 2 * FD_SETSIZE};
+        setrlimit(RLIMIT_NOFILE, &limit);
+        int high = fcntl(pair[0], F_DUPFD, FD_SETSIZE);
+        cr_assert_geq(high, FD_SETSIZE);
+        cr_expect_eq(reactor_add(reactor, high, REACTOR_READ, count_call, NULL), -1);
+        cr_expect_eq(errno, EMFILE);
+    }
+}
+
+Test(reactor, unknown_backend)
+{
+    cr_expect_null(reactor_create("devpoll"));
+    cr_expect_eq(errno, EINVAL);
+    struct reactor *best = reactor_create(NULL);
+    cr_expect_str_eq(reactor_backend(best), reactor_backend_name(0));
+    reactor_destroy(best);
+}
+
+enum { MANY = 300 };
+static int times[1024], turn_of_many;
+
+/* Everybody stays ready. Nobody may be served twice before everybody was served once. */
+static void serve_many(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)ready, (void)argument;
+    times[fd]++;
+    if (++turn_of_many == 2 * MANY)
+        reactor_stop(reactor);
+}
+
+ON_EVERY_BACKEND(more_are_ready_than_fit_in_a_batch)
+{
+    int pairs[MANY][2], most = 0, least = MANY;
+    memset(times, 0, sizeof times);
+    turn_of_many = 0;
+    for (int i = 0; i < MANY; i++) {
+        make_pair(pairs[i]);
+        give(pairs[i][1], "x", 1);
+        cr_assert_eq(reactor_add(reactor, pairs[i][0], REACTOR_READ, serve_many, NULL), 0);
+    }
+    run_for(reactor, 5000);
+    for (int i = 0; i < MANY; i++) {
+        int n = times[pairs[i][0]];
+        most = n > most ? n : most;
+        least = n < least ? n : least;
+    }
+    cr_expect(least >= 1 && most <= 3, "somebody was served %d times, somebody %d", most, least);
+}

@@ -1,0 +1,351 @@
+/* Buffered connections, every test on every backend. One end is a stream in the loop, the other a
+ * plain socket in the test's hand. */
+#define _GNU_SOURCE
+#include "stream.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "backends.h"
+
+static struct {
+    char got[1 << 20];
+    size_t length, last;
+    int data, ends, drains, closes, error;
+    size_t rest, use; /* use: how many bytes on_data takes at once; 0: whole lines */
+} seen;
+
+static size_t on_data(struct stream *stream, const char *bytes, size_t length)
+{
+    const char *end = memchr(bytes, '\n', length);
+    size_t used = seen.use ? seen.use : end ? (size_t)(end - bytes) + 1 : 0;
+    (void)stream;
+    used = used > length ? length : used;
+    cr_assert_leq(seen.length + used, sizeof seen.got);
+    memcpy(seen.got + seen.length, bytes, used);
+    seen.length += used;
+    seen.last = length;
+    seen.data++;
+    return used;
+}
+
+static size_t on_data_echo(struct stream *stream, const char *bytes, size_t length)
+{
+    cr_assert_eq(stream_send(stream, bytes, length), 0);
+    seen.data++;
+    return length;
+}
+
+static void on_end(struct stream *stream, const char *rest, size_t length)
+{
+    (void)rest;
+    seen.ends++;
+    seen.rest = length;
+    stream_close(stream, 0);
+}
+
+static void on_drain(struct stream *stream)
+{
+    (void)stream;
+    seen.drains++;
+}
+
+static void on_close(struct stream *stream, int error)
+{
+    seen.closes++;
+    seen.error = error;
+    reactor_stop(stream_reactor(stream));
+}
+
+static const struct stream_handlers lines = {on_data, on_end, on_drain, on_close};
+static const struct stream_handlers echo = {on_data_echo, NULL, NULL, on_close};
+
+/* pair[0] is the stream's. Small buffers, so that a few thousand bytes fill them. */
+static struct stream *open_stream(struct reactor *reactor, const struct stream_handlers *handlers,
+                                  int pair[2])
+{
+    make_pair(pair);
+    fcntl(pair[1], F_SETFL, O_NONBLOCK);
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
+    memset(&seen, 0, sizeof seen);
+    struct stream *stream = stream_open(reactor, pair[0], handlers, NULL, NULL);
+    cr_assert_not_null(stream);
+    return stream;
+}
+
+static size_t read_all(int fd, char *into, size_t size)
+{
+    size_t all = 0;
+    for (ssize_t n; all < size && (n = read(fd, into + all, size - all)) > 0; all += (size_t)n)
+        continue;
+    return all;
+}
+
+ON_EVERY_BACKEND(what_on_data_leaves_comes_back_with_more)
+{
+    int pair[2];
+    open_stream(reactor, &lines, pair);
+    give(pair[1], "one\ntw", 6);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.length, 4);
+    give(pair[1], "o\nthr", 5);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.length, 8);
+    close(pair[1]);
+    run_for(reactor, 1000);
+    cr_expect(memcmp(seen.got, "one\ntwo\n", 8) == 0);
+    cr_expect_eq(seen.ends, 1);
+    cr_expect_eq(seen.rest, 3, "the rest is handed over at the end");
+    cr_expect_eq(seen.closes, 1);
+    cr_expect_eq(seen.error, 0);
+}
+
+ON_EVERY_BACKEND(a_message_that_never_ends_is_cut_off)
+{
+    int pair[2];
+    static char much[STREAM_INPUT_MAX + 65536];
+    open_stream(reactor, &lines, pair);
+    memset(much, 'x', sizeof much);
+    for (size_t sent = 0; seen.closes == 0 && sent < sizeof much; run_for(reactor, 1)) {
+        ssize_t n = write(pair[1], much + sent, sizeof much - sent);
+        sent += n > 0 ? (size_t)n : 0;
+    }
+    if (seen.closes == 0)
+        run_for(reactor, 5000);
+    cr_expect_eq(seen.error, EMSGSIZE);
+}
+
+/* The other side reads nothing until it has written all: more is owed than any buffer holds. */
+ON_EVERY_BACKEND(half_close_with_bytes_owed)
+{
+    enum { MUCH = 600000 };
+    int pair[2];
+    static char out[MUCH], in[MUCH];
+    struct stream *stream = open_stream(reactor, &echo, pair);
+    size_t sent = 0, received = 0, most = 0;
+    for (int i = 0; i < MUCH; i++)
+        out[i] = (char)(i * 7 + i / 251);
+    for (int pause = 0; seen.closes == 0; run_for(reactor, 1)) {
+        ssize_t n = sent < MUCH ? write(pair[1], out + sent, MUCH - sent) : 0;
+        sent += n > 0 ? (size_t)n : 0;
+        most = stream_unsent(stream) > most ? stream_unsent(stream) : most;
+        if (sent == MUCH)
+            shutdown(pair[1], SHUT_WR);
+        if (n <= 0 && ++pause > 5) /* it is stuck, as it should be: now read */
+            received += read_all(pair[1], in + received, MUCH - received);
+    }
+    received += read_all(pair[1], in + received, MUCH - received);
+    cr_expect_eq(received, MUCH);
+    cr_expect(memcmp(in, out, MUCH) == 0);
+    cr_expect_eq(seen.error, 0);
+    cr_expect_geq(most, STREAM_HIGH);
+    cr_expect_leq(most, STREAM_HIGH + 16 * 1024, "%zu bytes were held: who does not read must wait",
+                  most);
+}
+
+ON_EVERY_BACKEND(watermarks)
+{
+    int pair[2];
+    static char much[40000], sink[40000];
+    struct stream *stream = open_stream(reactor, &lines, pair);
+    stream_set_marks(stream, 1000, 30000);
+    stream_send(stream, much, sizeof much);
+    give(pair[1], "line\n", 5);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.data, 0, "nothing is read above the high mark");
+    cr_expect_eq(seen.drains, 0);
+    for (int i = 0; i < 100 && seen.drains == 0; i++) {
+        read_all(pair[1], sink, 2000);
+        if (seen.drains == 0)
+            cr_expect_eq(seen.data, 0, "nor between the marks");
+        run_for(reactor, 1);
+    }
+    cr_expect_eq(seen.drains, 1);
+    cr_expect_leq(stream_unsent(stream), 1000);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.length, 5, "and below the low mark it is");
+    stream_abort(stream);
+    run_for(reactor, 100);
+    cr_expect_eq(seen.error, ECANCELED);
+}
+
+static size_t pause_after_each(struct stream *stream, const char *bytes, size_t length)
+{
+    stream_pause(stream);
+    return on_data(stream, bytes, length);
+}
+
+ON_EVERY_BACKEND(paused_in_the_middle_of_what_has_arrived)
+{
+    static const struct stream_handlers handlers = {pause_after_each, on_end, NULL, on_close};
+    int pair[2];
+    struct stream *stream = open_stream(reactor, &handlers, pair);
+    give(pair[1], "1\n2\n3\n", 6);
+    close(pair[1]);
+    for (int i = 1; i <= 3; i++) {
+        run_for(reactor, 10);
+        cr_expect_eq(seen.data, i);
+        cr_expect_eq(seen.ends, 0, "the end comes after all that was before it");
+        stream_resume(stream);
+    }
+    run_for(reactor, 100);
+    cr_expect_eq(seen.data, 3);
+    cr_expect_eq(seen.ends, 1);
+    cr_expect_eq(seen.rest, 0);
+}
+
+static size_t answer_much(struct stream *stream, const char *bytes, size_t length)
+{
+    static char much[20000];
+    cr_assert_eq(stream_send(stream, much, sizeof much), 0);
+    return on_data(stream, bytes, length);
+}
+
+ON_EVERY_BACKEND(full_with_input_left_and_the_end_behind_it)
+{
+    static const struct stream_handlers handlers = {answer_much, on_end, NULL, on_close};
+    int pair[2];
+    static char sink[20000];
+    struct stream *stream = open_stream(reactor, &handlers, pair);
+    stream_set_marks(stream, 100, 10000);
+    give(pair[1], "1\n2\n3\n", 6);
+    run_for(reactor, 5);
+    cr_expect_eq(seen.data, 1, "full after the first answer");
+    stream_stop(stream, 5000);
+    for (int i = 0; i < 500 && seen.closes == 0; i++) {
+        if (read_all(pair[1], sink, sizeof sink) == 0 && seen.ends > 0)
+            close(pair[1]);
+        run_for(reactor, 2);
+    }
+    cr_expect_eq(seen.data, 3, "not handed over as the rest");
+    cr_expect_eq(seen.rest, 0);
+    cr_expect_eq(seen.error, 0);
+}
+
+/* TCP: close() with unread input would send RST, and the peer might lose the last bytes. */
+static void tcp_pair(int pair[2])
+{
+    struct sockaddr_storage address = {.ss_family = AF_INET};
+    socklen_t length = 16;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(listener, (struct sockaddr *)&address, length), 0);
+    cr_assert_eq(listen(listener, 1), 0);
+    getsockname(listener, (struct sockaddr *)&address, &length);
+    pair[1] = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(pair[1], (struct sockaddr *)&address, length), 0);
+    pair[0] = accept(listener, NULL, NULL);
+    fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    close(listener);
+}
+
+static size_t say_goodbye(struct stream *stream, const char *bytes, size_t length)
+{
+    (void)bytes;
+    stream_send(stream, "bye", 3);
+    stream_close(stream, 5000);
+    cr_expect_eq(stream_send(stream, "more", 4), -1);
+    cr_expect_eq(errno, EPIPE);
+    seen.data++;
+    return length;
+}
+
+ON_EVERY_BACKEND(close_flushes_and_sends_no_reset)
+{
+    static const struct stream_handlers handlers = {say_goodbye, NULL, NULL, on_close};
+    static char much[100000];
+    char answer[8];
+    int pair[2];
+    tcp_pair(pair);
+    memset(&seen, 0, sizeof seen);
+    cr_assert_not_null(stream_open(reactor, pair[0], &handlers, NULL, NULL));
+    give(pair[1], much, sizeof much);
+    run_for(reactor, 20);
+    cr_expect_eq(seen.data, 1);
+    cr_expect_eq(seen.closes, 0, "it waits for our FIN");
+    give(pair[1], much, sizeof much);
+    run_for(reactor, 20);
+    cr_expect_eq(read(pair[1], answer, sizeof answer), 3);
+    cr_expect_eq(read(pair[1], answer, sizeof answer), 0, "FIN, not RST");
+    close(pair[1]);
+    run_for(reactor, 1000);
+    cr_expect_eq(seen.closes, 1);
+    cr_expect_eq(seen.error, 0);
+}
+
+ON_EVERY_BACKEND(closing_has_a_time_limit)
+{
+    static char much[100000];
+    int pair[2];
+    struct stream *stream = open_stream(reactor, &lines, pair);
+    stream_send(stream, much, sizeof much);
+    int64_t start = reactor_now_ms(reactor);
+    stream_close(stream, 30);
+    run_for(reactor, 5000);
+    cr_expect_eq(seen.error, ETIMEDOUT);
+    cr_expect_lt(reactor_now_ms(reactor) - start, 1000);
+}
+
+ON_EVERY_BACKEND(stop_handles_what_has_arrived_and_no_more)
+{
+    int pair[2];
+    struct stream *stream = open_stream(reactor, &lines, pair);
+    give(pair[1], "a\nb\n", 4);
+    stream_stop(stream, 5000);
+    give(pair[1], "too late\n", 9);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.length, 4);
+    cr_expect_eq(seen.ends, 1);
+    cr_expect_eq(seen.closes, 0);
+    close(pair[1]);
+    run_for(reactor, 1000);
+    cr_expect_eq(seen.closes, 1);
+}
+
+ON_EVERY_BACKEND(lost_peer)
+{
+    int pair[2];
+    tcp_pair(pair);
+    memset(&seen, 0, sizeof seen);
+    stream_open(reactor, pair[0], &lines, NULL, NULL);
+    setsockopt(pair[1], SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+    close(pair[1]);
+    run_for(reactor, 1000);
+    cr_expect_eq(seen.closes, 1);
+    cr_expect_eq(seen.error, ECONNRESET);
+}
+
+/* Half of them have lost their peers; nobody vanishes while we walk over all. */
+ON_EVERY_BACKEND(sending_to_many_some_of_whom_are_lost)
+{
+    enum { MANY = 40 };
+    int pair[MANY][2];
+    struct stream_list list = {0};
+    memset(&seen, 0, sizeof seen);
+    for (int i = 0; i < MANY; i++) {
+        make_pair(pair[i]);
+        cr_assert_not_null(stream_open(reactor, pair[i][0], &lines, &list, NULL));
+    }
+    for (int i = 0; i < MANY; i += 2)
+        close(pair[i][1]);
+    for (int round = 0; round < 3; round++) {
+        int count = 0, closed = seen.closes;
+        for (struct stream *s = list.first; s; s = stream_next(s), count++)
+            stream_send(s, "x", 1);
+        cr_expect_eq(seen.closes, closed, "somebody vanished inside stream_send()");
+        cr_expect_eq(count, round == 0 ? MANY : list.count);
+        run_for(reactor, 10);
+        run_for(reactor, 10);
+    }
+    for (int i = 0; i < 5 && seen.closes < MANY / 2; i++)
+        run_for(reactor, 10);
+    cr_expect_eq(seen.closes, MANY / 2);
+    cr_expect_eq(list.count, MANY / 2);
+    while (list.count > 0) {
+        for (struct stream *s = list.first; s; s = stream_next(s))
+            stream_abort(s);
+        run_for(reactor, 10);
+    }
+}

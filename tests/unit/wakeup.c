@@ -1,0 +1,119 @@
+/* What wakes the reactor from elsewhere: signals and other threads. Every test on every backend. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "backends.h"
+
+static void on_signal(struct reactor *reactor, int signal, void *argument)
+{
+    *(int *)argument = signal;
+    reactor_stop(reactor);
+}
+
+ON_EVERY_BACKEND(signals)
+{
+    int got = 0;
+    cr_assert_eq(reactor_signal(reactor, SIGUSR1, on_signal, &got), 0);
+    kill(getpid(), SIGUSR1);
+    run_for(reactor, 5000);
+    cr_expect_eq(got, SIGUSR1);
+    cr_expect_eq(reactor_signal(reactor, 0, on_signal, NULL), -1);
+    cr_expect_eq(reactor_signal(reactor, SIGKILL, on_signal, NULL), -1);
+    signal(SIGUSR2, SIG_IGN);
+    cr_assert_eq(reactor_signal(reactor, SIGUSR2, on_signal, &got), 0);
+    cr_assert_eq(reactor_signal(reactor, SIGUSR2, NULL, NULL), 0);
+    raise(SIGUSR2); /* ignored again, or this process is gone */
+}
+
+enum { THREADS = 4, POSTS = 2000 };
+
+struct poster {
+    struct reactor *reactor;
+    int next; /* which of its posts must come next */
+};
+
+struct post {
+    struct poster *poster;
+    int number;
+};
+
+static int arrived;
+
+static void arrive(void *argument)
+{
+    struct post *post = argument;
+    cr_assert_eq(post->number, post->poster->next++, "in the order of posting");
+    if (++arrived == THREADS * POSTS)
+        reactor_stop(post->poster->reactor);
+    free(post);
+}
+
+static void *post_many(void *argument)
+{
+    struct poster *poster = argument;
+    for (int i = 0; i < POSTS; i++) {
+        struct post *post = malloc(sizeof *post);
+        *post = (struct post){poster, i};
+        reactor_post(poster->reactor, arrive, post);
+    }
+    return NULL;
+}
+
+ON_EVERY_BACKEND(posts_from_several_threads)
+{
+    pthread_t thread[THREADS];
+    struct poster poster[THREADS];
+    arrived = 0;
+    for (int i = 0; i < THREADS; i++) {
+        poster[i] = (struct poster){reactor, 0};
+        pthread_create(&thread[i], NULL, post_many, &poster[i]);
+    }
+    run_for(reactor, 20000);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(thread[i], NULL);
+    cr_expect_eq(arrived, THREADS * POSTS);
+}
+
+static void nothing(void *argument)
+{
+    (void)argument;
+}
+
+ON_EVERY_BACKEND(signal_goes_to_the_reactor_that_asked_last)
+{
+    int got = 0, got_other = 0;
+    struct reactor *other = reactor_create(reactor_backend(reactor));
+    reactor_signal(reactor, SIGUSR1, on_signal, &got);
+    reactor_signal(other, SIGUSR1, on_signal, &got_other);
+    raise(SIGUSR1);
+    reactor_post(reactor, nothing, NULL); /* the first one wakes, too, and must not take it */
+    run_for(reactor, 10);
+    cr_expect_eq(got, 0);
+    cr_expect_eq(got_other, 0);
+    run_for(other, 1000);
+    cr_expect_eq(got_other, SIGUSR1);
+    reactor_destroy(other); /* gives the signal back, to what was there before us */
+}
+
+static int depth;
+
+static void post_again(void *argument)
+{
+    if (++depth < 1000)
+        cr_assert_eq(reactor_post(argument, post_again, argument), 0);
+    else
+        reactor_stop(argument);
+}
+
+/* Tasks may post; they run in the next turn, so a chain of them keeps nobody waiting. */
+ON_EVERY_BACKEND(task_may_post)
+{
+    depth = 0;
+    cr_assert_eq(reactor_post(reactor, post_again, reactor), 0);
+    run_for(reactor, 5000);
+    cr_expect_eq(depth, 1000);
+    reactor_post(reactor, post_again, reactor); /* never run: dropped, and not leaked */
+}
