@@ -1,0 +1,189 @@
+#define _GNU_SOURCE
+#include "program.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+enum { PATIENCE_MS = 20000, WORDS_MAX = 24 };
+
+int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static _Noreturn void become(const char *path, char *options, int in, int out)
+{
+    char *words[WORDS_MAX] = {(char *)(uintptr_t)path};
+    int n = 1;
+    for (char *word = strtok(options, " "); word && n < WORDS_MAX - 3; word = strtok(NULL, " "))
+        words[n++] = word;
+    if (getenv("REACTOR_BACKEND")) {
+        words[n++] = (char[]){"--backend"};
+        words[n++] = getenv("REACTOR_BACKEND");
+    }
+    signal(SIGPIPE, SIG_DFL);
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* no program outlives its test */
+#endif
+    dup2(in, STDIN_FILENO);
+    dup2(out, STDOUT_FILENO);
+    for (int fd = 3; fd < 256; fd++)
+        close(fd);
+    execv(path, words);
+    perror(path);
+    _exit(127);
+}
+
+struct program program_start(const char *variable, const char *options, const char *input)
+{
+    int in[2] = {-1, -1}, out[2];
+    char text[512];
+    const char *path = getenv(variable);
+    cr_assert_not_null(path, "%s must name the program", variable);
+    signal(SIGPIPE, SIG_IGN);
+    cr_assert_eq(pipe(out), 0);
+    if (input)
+        in[0] = open(input, O_RDONLY);
+    else
+        cr_assert_eq(pipe(in), 0);
+    snprintf(text, sizeof text, "%s", options);
+    pid_t pid = fork();
+    if (pid == 0)
+        become(path, text, in[0], out[1]);
+    close(in[0]);
+    close(out[1]);
+    fcntl(in[1], F_SETFD, FD_CLOEXEC);
+    fcntl(out[0], F_SETFD, FD_CLOEXEC);
+    return (struct program){.pid = pid, .in = in[1], .out = out[0]};
+}
+
+struct program server_start(const char *variable, const char *options)
+{
+    struct program server = program_start(variable, options, "/dev/null");
+    char line[128] = "";
+    for (size_t n = 0; n < sizeof line - 1 && (n == 0 || line[n - 1] != '\n'); n++)
+        if (read(server.out, line + n, 1) != 1)
+            break;
+    cr_assert_eq(sscanf(line, "listening on 127.0.0.1:%d", &server.port), 1, "it says '%s'", line);
+    return server;
+}
+
+int program_end(struct program *program, int within_ms)
+{
+    int status = 0, got = 0;
+    bool killed = false;
+    for (int64_t end = now_ms() + within_ms;
+         (got = waitpid(program->pid, &status, WNOHANG)) == 0;) {
+        if (now_ms() > end && !killed) {
+            kill(program->pid, SIGKILL);
+            killed = true;
+        }
+        usleep(1000);
+    }
+    close(program->in);
+    close(program->out);
+    return killed || !WIFEXITED(status) ? -1 : WEXITSTATUS(status);
+}
+
+int server_stop(struct program *server)
+{
+    kill(server->pid, SIGTERM);
+    return program_end(server, 5000);
+}
+
+long program_rss_kib(const struct program *program)
+{
+    char path[64], line[128];
+    long kib = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)program->pid);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        sscanf(line, "VmRSS: %ld", &kib);
+    if (file)
+        fclose(file);
+    return kib;
+}
+
+int try_dial(const struct program *server)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)server->port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return fd;
+}
+
+int dial(const struct program *server)
+{
+    int fd = try_dial(server);
+    cr_assert_geq(fd, 0, "connect: %s", strerror(errno));
+    return fd;
+}
+
+void put(int fd, const void *bytes, size_t length)
+{
+    for (size_t sent = 0; sent < length;) {
+        ssize_t n = send(fd, (const char *)bytes + sent, length - sent, MSG_NOSIGNAL);
+        struct pollfd ready = {.fd = fd, .events = POLLOUT};
+        if (n > 0)
+            sent += (size_t)n;
+        else
+            cr_assert(errno == EAGAIN && poll(&ready, 1, PATIENCE_MS) == 1, "send: %s",
+                      strerror(errno));
+    }
+}
+
+size_t take(int fd, void *bytes, size_t length, int ms)
+{
+    size_t got = 0;
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    for (int64_t end = now_ms() + ms; got < length;) {
+        ssize_t n = read(fd, (char *)bytes + got, length - got);
+        if (n == 0 || (n < 0 && errno != EAGAIN))
+            break;
+        got += n > 0 ? (size_t)n : 0;
+        if (n < 0)
+            cr_assert(now_ms() < end && poll(&ready, 1, (int)(end - now_ms())) == 1,
+                      "%zu of %zu bytes came in time", got, length);
+    }
+    return got;
+}
+
+void take_text(int fd, const char *expected)
+{
+    char text[4096] = "";
+    size_t n = take(fd, text, strlen(expected), PATIENCE_MS);
+    cr_assert_eq(n, strlen(expected), "'%s' and then the end, not '%s'", text, expected);
+    cr_assert_str_eq(text, expected);
+}
+
+void expect_eof(int fd)
+{
+    char byte;
+    errno = 0;
+    cr_assert_eq(take(fd, &byte, 1, PATIENCE_MS), 0);
+    cr_assert_eq(errno == ECONNRESET, false, "RST, not FIN");
+}

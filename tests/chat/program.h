@@ -1,0 +1,36 @@
+/* Starts one of the programs as a process of its own, and talks to it. */
+#ifndef PROGRAM_H
+#define PROGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct program {
+    pid_t pid;
+    int in, out; /* its standard input and output: our ends */
+    int port;    /* a server's, from its ready line */
+};
+
+int64_t now_ms(void);
+
+/* The program whose path is in that environment variable, with options in one string, separated by
+ * blanks, and the backend of the environment variable REACTOR_BACKEND, if that is set. Standard
+ * input: a pipe, or the file input if it is not NULL. */
+struct program program_start(const char *variable, const char *options, const char *input);
+struct program server_start(const char *variable, const char *options); /* until it listens */
+int program_end(struct program *program, int within_ms); /* its exit status; -1: killed by us */
+int server_stop(struct program *server);                 /* SIGTERM; its exit status */
+long program_rss_kib(const struct program *program);
+
+/* Non-blocking connections, and sending and receiving with a deadline after which the test fails.
+ */
+int dial(const struct program *server);
+int try_dial(const struct program *server); /* -1 and errno if it is refused */
+void put(int fd, const void *bytes, size_t length);
+size_t take(int fd, void *bytes, size_t length, int ms); /* less than length: EOF or RST */
+void take_text(int fd, const char *expected);
+void expect_eof(int fd);
+
+#endif

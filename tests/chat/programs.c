@@ -1,0 +1,257 @@
+/* The small programs on the reactor, and what only the echo server of chapter 07 has. */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "program.h"
+
+TestSuite(programs, .timeout = 60);
+
+static void reset(int fd)
+{
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+    close(fd);
+}
+
+/* Reads until EOF. Returns how much, and leaves a string in text. */
+static size_t take_all(int fd, char *text, size_t size)
+{
+    size_t length = take(fd, text, size - 1, 20000);
+    text[length] = '\0';
+    return length;
+}
+
+static int lines_in(const char *text)
+{
+    int lines = 0;
+    for (; *text; text++)
+        lines += *text == '\n';
+    return lines;
+}
+
+Test(programs, stamp)
+{
+    char text[1024], stamp[32];
+    struct program server = server_start("STAMP", "--port 0");
+    int fd = dial(&server);
+    put(fd, "hel", 3);
+    usleep(20000);
+    put(fd, "lo\nand the\nlast", 15);
+    shutdown(fd, SHUT_WR);
+    take_all(fd, text, sizeof text);
+    cr_expect_eq(lines_in(text), 3);
+    cr_expect_eq(sscanf(text, "[%31[A-Za-z0-9: ]] hello\n", stamp), 1, "%s", text);
+    cr_expect_eq(strlen(stamp), 24, "as ctime(3) writes it: '%s'", stamp);
+    cr_expect(strstr(text, "] hello\n[") && strstr(text, "] and the\n[") &&
+              strstr(text, "] last\n"));
+    close(fd);
+    cr_expect_eq(server_stop(&server), 0);
+}
+
+/* The stop of every program: what has arrived is answered, then FIN, and no RST. */
+Test(programs, stamp_stops_with_fin)
+{
+    char text[1024];
+    struct program server = server_start("STAMP", "--port 0");
+    int fd = dial(&server), lost = dial(&server);
+    put(fd, "one\n", 4);
+    take(fd, text, 31, 20000);
+    reset(lost);
+    kill(server.pid, SIGSTOP);
+    put(fd, "two\n", 4);
+    kill(server.pid, SIGTERM);
+    kill(server.pid, SIGCONT);
+    take_all(fd, text, sizeof text);
+    cr_expect(strstr(text, "] two\n"), "'%s'", text);
+    int64_t start = now_ms();
+    close(fd);
+    cr_expect_eq(program_end(&server, 5000), 0);
+    cr_expect_lt(now_ms() - start, 700, "everybody has left");
+}
+
+Test(programs, relay)
+{
+    enum { MUCH = 3000000 };
+    char options[64], *out = malloc(MUCH), *in = malloc(MUCH);
+    struct program echo = server_start("ECHO", "--port 0");
+    snprintf(options, sizeof options, "--port 0 --to-port %d", echo.port);
+    struct program relay = server_start("RELAY", options);
+    int fd = dial(&relay);
+    size_t sent = 0, received = 0;
+    for (int i = 0; i < MUCH; i++)
+        out[i] = (char)(i * 7 + i / 251);
+    while (received < MUCH) { /* everything through both, and back */
+        ssize_t n = sent < MUCH ? send(fd, out + sent, MUCH - sent, MSG_NOSIGNAL) : 0;
+        sent += n > 0 ? (size_t)n : 0;
+        struct pollfd ready = {.fd = fd, .events = POLLIN};
+        cr_assert(n > 0 || poll(&ready, 1, 10000) == 1);
+        n = recv(fd, in + received, MUCH - received, 0);
+        cr_assert(n > 0 || (n < 0 && errno == EAGAIN));
+        received += n > 0 ? (size_t)n : 0;
+    }
+    cr_expect(memcmp(in, out, MUCH) == 0);
+    put(fd, "last words", 10);
+    shutdown(fd, SHUT_WR); /* goes through to the other server, and its FIN comes back */
+    take_text(fd, "last words");
+    expect_eof(fd);
+    int lost = dial(&relay);
+    put(lost, "x", 1);
+    take_text(lost, "x");
+    reset(lost);
+    cr_expect_eq(server_stop(&echo), 0);
+    int late = dial(&relay); /* nobody is there any more */
+    char byte;
+    cr_expect_eq(take(late, &byte, 1, 5000), 0);
+    cr_expect_eq(server_stop(&relay), 0);
+}
+
+Test(programs, offload_does_not_wait)
+{
+    char text[4096];
+    struct program server = server_start("OFFLOAD", "--port 0 --slow 100 --workers 4");
+    int fd = dial(&server);
+    int64_t start = now_ms();
+    for (int i = 0; i < 20; i++) /* more than one client may have at a time */
+        put(fd, "127.0.0.1\n", 10);
+    put(fd, "127.0.0.2", 9);
+    shutdown(fd, SHUT_WR);
+    take_all(fd, text, sizeof text);
+    int64_t took = now_ms() - start;
+    cr_expect_eq(lines_in(text), 21);
+    cr_expect(strstr(text, "127.0.0.1 127.0.0.1\n") && strstr(text, "127.0.0.2 127.0.0.2\n"));
+    cr_expect(took >= 500 && took < 1800, "21 times 0.1 s in four threads took %d ms", (int)took);
+    cr_expect_eq(server_stop(&server), 0);
+}
+
+/* Its work goes on, its answers find nobody, and everybody else is served. */
+Test(programs, offload_client_leaves_while_its_work_runs)
+{
+    struct program server = server_start("OFFLOAD", "--port 0 --slow 50 --workers 2");
+    for (int round = 0; round < 3; round++) {
+        int gone[4];
+        for (int i = 0; i < 4; i++) {
+            gone[i] = dial(&server);
+            put(gone[i], "127.0.0.1\n127.0.0.2\n", 20);
+        }
+        usleep(20000);
+        for (int i = 0; i < 4; i++)
+            i % 2 ? reset(gone[i]) : (void)close(gone[i]);
+    }
+    int fd = dial(&server);
+    put(fd, "127.0.0.3\n", 10);
+    take_text(fd, "127.0.0.3 127.0.0.3\n");
+    put(fd, "127.0.0.4\n", 10);
+    usleep(10000);
+    cr_expect_eq(server_stop(&server), 0, "with work still running");
+}
+
+Test(programs, idle_timeout)
+{
+    struct program server = server_start("ECHO", "--port 0 --threads 2 --idle-timeout 1");
+    int quiet = dial(&server), busy = dial(&server);
+    int64_t start = now_ms(), quiet_ms = 0;
+    while (now_ms() < start + 2000) {
+        char byte;
+        put(busy, "x", 1);
+        cr_assert_eq(take(busy, &byte, 1, 5000), 1, "closed although bytes move");
+        usleep(50000);
+        if (quiet_ms == 0 && recv(quiet, &byte, 1, 0) == 0)
+            quiet_ms = now_ms() - start;
+    }
+    cr_expect(quiet_ms >= 900 && quiet_ms < 1900, "closed after %d ms", (int)quiet_ms);
+    close(busy);
+    cr_expect_eq(server_stop(&server), 0);
+}
+
+static int count_tasks(pid_t pid)
+{
+    char path[64];
+    int tasks = 0;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *directory = opendir(path);
+    if (!directory)
+        return 0;
+    for (struct dirent *entry; (entry = readdir(directory));)
+        tasks += entry->d_name[0] != '.';
+    closedir(directory);
+    return tasks;
+}
+
+/* More clients than threads, all served, and stopped together. */
+static void many_threads(const char *options)
+{
+    enum { CLIENTS = 60 };
+    int fd[CLIENTS];
+    struct program server = server_start("ECHO", options);
+    if (count_tasks(server.pid) > 0) /* a sanitizer may have one of its own */
+        cr_expect_geq(count_tasks(server.pid), 4);
+    for (int i = 0; i < CLIENTS; i++)
+        fd[i] = dial(&server);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < CLIENTS; i++)
+            put(fd[i], &"abcdefghijklmnopqrstuvwxyz"[round], 3);
+        for (int i = 0; i < CLIENTS; i++)
+            take_text(fd[i], (char[]){(char)('a' + round), (char)('b' + round), (char)('c' + round),
+                                      '\0'});
+    }
+    kill(server.pid, SIGTERM);
+    for (int i = 0; i < CLIENTS; i++) {
+        expect_eof(fd[i]);
+        close(fd[i]);
+    }
+    int64_t start = now_ms();
+    cr_expect_eq(program_end(&server, 5000), 0);
+    cr_expect_lt(now_ms() - start, 700);
+}
+
+Test(programs, four_threads)
+{
+    many_threads("--port 0 --threads 4");
+}
+
+Test(programs, four_threads_and_one_acceptor)
+{
+    many_threads("--port 0 --threads 4 --one-acceptor");
+}
+
+/* Whoever sees FIN and connects again is refused: no thread still listens. */
+Test(programs, threads_stop_listening_before_clients_are_told)
+{
+    enum { SERVERS = 25, CLIENTS = 20 };
+    for (int i = 0; i < SERVERS; i++) {
+        struct program server = server_start("ECHO", "--port 0 --threads 16");
+        struct pollfd ready[CLIENTS];
+        for (int c = 0; c < CLIENTS; c++) {
+            ready[c] = (struct pollfd){.fd = dial(&server), .events = POLLIN};
+            put(ready[c].fd, "x", 1);
+            take_text(ready[c].fd, "x");
+        }
+        kill(server.pid, SIGTERM);
+        cr_assert(poll(ready, CLIENTS, 5000) > 0);
+        int fd = try_dial(&server);
+        cr_expect(fd < 0 && errno == ECONNREFUSED, "somebody still listens");
+        close(fd);
+        for (int c = 0; c < CLIENTS; c++)
+            close(ready[c].fd);
+        cr_expect_eq(program_end(&server, 5000), 0);
+    }
+}
+
+/* Several listeners of ours may share a port; somebody else's may not. */
+Test(programs, a_shared_port_is_still_taken)
+{
+    char options[64];
+    struct program server = server_start("ECHO", "--port 0 --threads 2");
+    snprintf(options, sizeof options, "--port %d --threads 2", server.port);
+    struct program second = program_start("ECHO", options, "/dev/null");
+    cr_expect_eq(program_end(&second, 3000), 1);
+    cr_expect_eq(server_stop(&server), 0);
+}
