@@ -1,0 +1,84 @@
+/* The table of faults, and what its checks share. A fault is injected into a server under test, and
+ * its check looks from the client's side: who must still be served, who may be lost, and that the
+ * fault did happen. */
+#ifndef FAULT_H
+#define FAULT_H
+
+#include <stdbool.h>
+
+#include "../conformance/harness.h"
+#include "verdict.h"
+
+struct fault {
+    const char *name;
+    void (*check)(const struct fault *fault);
+
+    /* System calls that strace tampers with: names with commas between them, each with a "?" before
+     * it, since not every processor has all of them; and what is to happen to which of them, as in
+     * strace(1), --inject. "%d": how many of them the server makes while it starts. */
+    const char *calls, *inject;
+    const char *preload; /* settings for preload.c, as NAME=VALUE, separated by blanks */
+    const char *trait;   /* does not apply to servers without this trait */
+
+    /* A difference by design: servers with this trait get another check, for this reason. */
+    struct design {
+        const char *trait, *why;
+        void (*check)(const struct fault *fault);
+    } design[3];
+};
+
+extern const struct fault faults[]; /* ends with a NULL name */
+
+/* ---- the server under the fault (inject.c) ---- */
+
+extern const char *server_command; /* as in ECHO_SERVER */
+
+/* Is this one of its traits? "edge" is one more than the conformance suite's: --edge-triggered,
+ * --clear. */
+bool has_trait(const char *trait);
+void start_under(const struct fault *fault); /* starts the server with the fault */
+/* The same, if it might not get ready: true if it has. inject instead of the fault's own. */
+bool start_might_fail(const struct fault *fault, const char *inject);
+void refuse_from_now_on(int error); /* accept() fails, of a server with a preloaded library */
+long injected(void);                /* how often the fault has happened until now */
+/* Puts a command before the server's, which is to exec it. */
+void wrap_server(const char *words);
+/* The driver's --as UID THREADS COMMAND...: runs a command as another user, with a limit. */
+_Noreturn void run_as(char **arguments);
+
+/* ---- clients who may be lost (exchange.c) ---- */
+
+/* Everybody sends that much and waits until it is back, or until the connection has ended; silence
+ * is a failure. poke: silence is answered with one more byte. Returns how many have ended. */
+int exchange(struct client *clients, int count, size_t length, bool poke);
+bool ended(const struct client *client);
+/* One more client is served, within some seconds, though perhaps not at the first try. */
+void newcomer_must_be_served(void);
+/* It does not use the processor while nothing happens (unless by design). */
+void must_settle(void);
+
+/* ---- checks ---- */
+
+/* checks.c */
+void nobody_notices(const struct fault *fault);
+void nobody_notices_at_all_sizes(const struct fault *fault);
+void some_are_lost(const struct fault *fault);
+void lost_but_told(const struct fault *fault);
+void late_until_more_comes(const struct fault *fault);
+void shortage_ends(const struct fault *fault);
+void service_stops_at_the_door(const struct fault *fault);
+void start_fails_well(const struct fault *fault);
+void no_descriptor_is_lost(const struct fault *fault);
+/* limits.c */
+void out_of_descriptors(const struct fault *fault);
+void out_of_threads(const struct fault *fault);
+void out_of_address_space(const struct fault *fault);
+void out_of_memory_now_and_then(const struct fault *fault);
+void queue_overflows(const struct fault *fault);
+void stopped_in_mid_stream(const struct fault *fault);
+/* link.c */
+void slow_link(const struct fault *fault);
+void lossy_link(const struct fault *fault);
+void dead_link(const struct fault *fault);
+
+#endif

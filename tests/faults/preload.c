@@ -1,0 +1,135 @@
+/* See preload.h. */
+#define _GNU_SOURCE
+#include "preload.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { DESCRIPTORS = 4096 };
+
+static struct preload_hits *hits, nowhere;
+static long receive_most, send_most, again_every, close_fails, malloc_every, malloc_at;
+static atomic_uint calls[DESCRIPTORS]; /* recv() and send(), by descriptor */
+static atomic_bool accepting;
+
+static long setting(const char *name)
+{
+    const char *text = getenv(name);
+    return text ? strtol(text, NULL, 10) : 0;
+}
+
+__attribute__((constructor)) static void read_settings(void)
+{
+    const char *path = getenv("FAULT_HITS");
+    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    void *page = MAP_FAILED;
+    if (fd >= 0) {
+        page = mmap(NULL, sizeof *hits, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        syscall(SYS_close, fd);
+    }
+    hits = page == MAP_FAILED ? &nowhere : page;
+    receive_most = setting("FAULT_RECV");
+    send_most = setting("FAULT_SEND");
+    again_every = setting("FAULT_EAGAIN");
+    close_fails = setting("FAULT_CLOSE");
+    malloc_every = setting("FAULT_MALLOC");
+    malloc_at = setting("FAULT_MALLOC_AT");
+}
+
+/* What is left of length after the cut. */
+static size_t cut(size_t length, long most)
+{
+    if (most <= 0 || length <= (size_t)most)
+        return length;
+    hits->count++;
+    return (size_t)most;
+}
+
+static int says_again(int fd)
+{
+    if (again_every <= 0 || fd < 0 || fd >= DESCRIPTORS)
+        return 0;
+    if (++calls[fd] % (unsigned)again_every != 0)
+        return 0;
+    hits->count++;
+    errno = EAGAIN;
+    return 1;
+}
+
+ssize_t recv(int fd, void *bytes, size_t length, int flags)
+{
+    if (says_again(fd))
+        return -1;
+    return syscall(SYS_recvfrom, fd, bytes, cut(length, receive_most), flags, NULL, NULL);
+}
+
+ssize_t send(int fd, const void *bytes, size_t length, int flags)
+{
+    if (says_again(fd))
+        return -1;
+    return syscall(SYS_sendto, fd, bytes, cut(length, send_most), flags, NULL, 0);
+}
+
+int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    accepting = 1;
+    if (hits->refuses) {
+        hits->count++;
+        errno = hits->refuses;
+        return -1;
+    }
+    return (int)syscall(SYS_accept4, fd, address, length, flags);
+}
+
+int close(int fd)
+{
+    int result = (int)syscall(SYS_close, fd);
+    if (result < 0 && errno == EBADF && fd >= 0 && close_fails)
+        abort(); /* closed twice: in between it may have become somebody else's */
+    if (result == 0 && close_fails && accepting) {
+        hits->count++;
+        errno = EINTR;
+        return -1;
+    }
+    return result;
+}
+
+#if defined __GLIBC__ && !defined __SANITIZE_ADDRESS__
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *old, size_t size);
+
+static int memory_is_out(void)
+{
+    static atomic_long requests;
+    if (malloc_at <= 0 && (malloc_every <= 0 || !accepting))
+        return 0;
+    long request = ++requests;
+    if (malloc_at > 0 ? request != malloc_at : request % malloc_every != 0)
+        return 0;
+    hits->count++;
+    errno = ENOMEM;
+    return 1;
+}
+
+void *malloc(size_t size)
+{
+    return memory_is_out() ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    return memory_is_out() ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+    return memory_is_out() ? NULL : __libc_realloc(old, size);
+}
+#endif

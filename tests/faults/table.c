@@ -1,0 +1,101 @@
+/* What is tried: one entry, one fault. */
+#include <stddef.h>
+
+#include "fault.h"
+
+#define ACCEPT "?accept4,?accept"
+#define RECV   "?recvfrom,?recv"
+#define SEND   "?sendto,?send"
+#define LIST   "?select,?pselect6,?poll,?ppoll" /* those that need memory for what they are given */
+#define WAIT   "?select,?pselect6,?poll,?ppoll,?epoll_wait,?epoll_pwait,?epoll_pwait2"
+
+/* A fault of system calls, one of the preloaded library, one that needs neither. */
+#define TRACED(what, checked, where, how)                                                          \
+    .name = what, .check = checked, .calls = where, .inject = how
+#define PRELOADED(what, checked, how) .name = what, .check = checked, .preload = how
+#define REAL(what, checked)           .name = what, .check = checked
+
+/* The footnotes. */
+#define BLOCKING                                                                                   \
+    "a blocking socket says EAGAIN only after a time-out that this server never sets, so it is "   \
+    "an "                                                                                          \
+    "error like any other: it ends that connection"
+#define EDGE                                                                                       \
+    "the injected EAGAIN is a lie, since the call would have worked; who is told of changes only " \
+    "must believe it, and goes on at the next change: when more bytes arrive"
+#define LIE                                                                                        \
+    {                                                                                              \
+        {"threads", BLOCKING, lost_but_told}, {"edge", EDGE, late_until_more_comes},               \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
+
+/* clang-format off */
+const struct fault faults[] = {
+    /* Every second call, from the second one on: then one client is connected already. */
+    {TRACED("accept(): EINTR", nobody_notices, ACCEPT, "error=EINTR:when=2+2")},
+    {TRACED("accept(): EAGAIN", nobody_notices, ACCEPT, "error=EAGAIN:when=2+2")},
+    {TRACED("accept(): ECONNABORTED", nobody_notices, ACCEPT, "error=ECONNABORTED:when=2+2")},
+    {TRACED("accept(): EPROTO", nobody_notices, ACCEPT, "error=EPROTO:when=2+2")},
+    {TRACED("accept(): EPERM", nobody_notices, ACCEPT, "error=EPERM:when=2+2")},
+    {TRACED("accept(): EMFILE", nobody_notices, ACCEPT, "error=EMFILE:when=2+2")},
+    {TRACED("accept(): ENFILE", nobody_notices, ACCEPT, "error=ENFILE:when=2+2")},
+    {TRACED("accept(): ENOBUFS", nobody_notices, ACCEPT, "error=ENOBUFS:when=2+2")},
+    {TRACED("accept(): ENOMEM", nobody_notices, ACCEPT, "error=ENOMEM:when=2+2")},
+    {PRELOADED("accept(): EMFILE from now on", service_stops_at_the_door, "FAULT_ACCEPT=1")},
+
+    /* Not in step with a server that asks its clients in turn: there are six of them. */
+    {TRACED("recv(): EINTR", nobody_notices, RECV, "error=EINTR:when=1+7")},
+    {TRACED("recv(): EAGAIN", nobody_notices, RECV, "error=EAGAIN:when=1+7"), .design = LIE},
+    {TRACED("recv(): ECONNRESET", some_are_lost, RECV, "error=ECONNRESET:when=7")},
+    {TRACED("recv(): ETIMEDOUT", some_are_lost, RECV, "error=ETIMEDOUT:when=7")},
+    {TRACED("recv(): ENOMEM", some_are_lost, RECV, "error=ENOMEM:when=7")},
+
+    {TRACED("send(): EINTR", nobody_notices, SEND, "error=EINTR:when=1+7")},
+    {TRACED("send(): EAGAIN", nobody_notices, SEND, "error=EAGAIN:when=1+7"), .design = LIE},
+    {TRACED("send(): EPIPE, and SIGPIPE", some_are_lost, SEND, "error=EPIPE:signal=SIGPIPE:when=7")},
+    {TRACED("send(): ECONNRESET", some_are_lost, SEND, "error=ECONNRESET:when=7")},
+    {TRACED("send(): ENOBUFS", some_are_lost, SEND, "error=ENOBUFS:when=7")},
+
+    {TRACED("the wait: EINTR", nobody_notices, WAIT, "error=EINTR:when=1+2")},
+    {TRACED("the wait: returns for nothing", nobody_notices, WAIT, "retval=0:when=1+2")},
+    {TRACED("the wait: ENOMEM", nobody_notices, LIST, "error=ENOMEM:when=1+2")},
+    {TRACED("the wait: EAGAIN", nobody_notices, LIST, "error=EAGAIN:when=1+2")},
+    {TRACED("the wait: ENOMEM, 50 times", shortage_ends, LIST, "error=ENOMEM:when=2..51")},
+    {TRACED("epoll_ctl(): ENOSPC", some_are_lost, "?epoll_ctl", "error=ENOSPC:when=%d+3")},
+    {TRACED("epoll_ctl(): ENOMEM", some_are_lost, "?epoll_ctl", "error=ENOMEM:when=%d+3")},
+    {TRACED("pthread_create(): EAGAIN", some_are_lost, "?clone3,?clone", "error=EAGAIN:when=2+3"), .trait = "threads"},
+
+    {TRACED("start: socket()", start_fails_well, "?socket", "error=EMFILE")},
+    {TRACED("start: fcntl()", start_fails_well, "?fcntl", "error=EBADF")},
+    {TRACED("start: setsockopt()", start_fails_well, "?setsockopt", "error=ENOBUFS")},
+    {TRACED("start: bind()", start_fails_well, "?bind", "error=EACCES")},
+    {TRACED("start: listen()", start_fails_well, "?listen", "error=EADDRINUSE")},
+    {TRACED("start: getsockname()", start_fails_well, "?getsockname", "error=ENOBUFS")},
+    {TRACED("start: epoll_create(), kqueue()", start_fails_well, "?epoll_create1", "error=EMFILE")},
+    {TRACED("start: epoll_ctl()", start_fails_well, "?epoll_ctl", "error=ENOSPC")},
+    {TRACED("start: signalfd()", start_fails_well, "?signalfd4", "error=ENFILE")},
+    {TRACED("start: eventfd()", start_fails_well, "?eventfd2", "error=EMFILE")},
+    {TRACED("start: pipe()", start_fails_well, "?pipe2,?pipe", "error=EMFILE")},
+    {TRACED("start: pthread_create()", start_fails_well, "?clone3,?clone", "error=EAGAIN")},
+    {PRELOADED("start: malloc()", start_fails_well, "FAULT_MALLOC_AT=1")},
+    {TRACED("start: setrlimit()", start_fails_well, "?prlimit64,?setrlimit,?getrlimit", "error=EPERM")},
+
+    {PRELOADED("one byte at a time", nobody_notices_at_all_sizes, "FAULT_RECV=1 FAULT_SEND=1")},
+    {PRELOADED("three bytes in, two out", nobody_notices_at_all_sizes, "FAULT_RECV=3 FAULT_SEND=2")},
+    {PRELOADED("EAGAIN from every second recv() and send()", nobody_notices_at_all_sizes, "FAULT_EAGAIN=2"), .design = LIE},
+    {PRELOADED("close(): EINTR", no_descriptor_is_lost, "FAULT_CLOSE=1")},
+    {PRELOADED("malloc(): every third fails", out_of_memory_now_and_then, "FAULT_MALLOC=3 FAULT_SEND=1")},
+
+    {REAL("out of descriptors, and back", out_of_descriptors)},
+    {REAL("out of threads, and back", out_of_threads), .trait = "threads"},
+    {PRELOADED("out of address space, and back", out_of_address_space, "FAULT_SEND=100")},
+    {REAL("the backlog overflows", queue_overflows)},
+    {REAL("stopped and continued in mid-stream", stopped_in_mid_stream)},
+    {REAL("a link of 4 Mbit/s", slow_link)},
+    {REAL("a link that loses 1 packet in 20", lossy_link)},
+    {REAL("a link that is dead, for a while and for good", dead_link)},
+    {.name = NULL},
+};
+/* clang-format on */

@@ -1,0 +1,97 @@
+#include "verdict.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../conformance/harness.h"
+
+const char *const verdict_names[] = {"pass", "FAIL", "skipped", "by design", "none"};
+
+static int reason_pipe = -1; /* in a child: where the reason goes */
+
+_Noreturn void verdict(enum verdict verdict, const char *condition, const char *format, ...)
+{
+    char reason[sizeof(((struct trial *)0)->reason)];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
+    const char *said = reason[1] ? reason + 1 : condition;
+    if (reason_pipe >= 0)
+        (void)!write(reason_pipe, said, strlen(said));
+    else if (*said)
+        fprintf(stderr, "%s\n", said);
+    harness_end();
+    exit((int)verdict);
+}
+
+void trial_start(struct trial *trial, void (*run)(const void *), const void *argument,
+                 unsigned seconds)
+{
+    char name[] = "/tmp/trial-XXXXXX";
+    int ends[2];
+    *trial = (struct trial){.log = mkstemp(name)};
+    unlink(name);
+    if (trial->log < 0 || pipe(ends) < 0) {
+        perror("no trial possible");
+        exit(1);
+    }
+    fflush(NULL);
+    trial->pid = fork();
+    if (trial->pid == 0) {
+        alarm(seconds);
+        signal(SIGCHLD, SIG_DFL);
+        dup2(trial->log, STDERR_FILENO);
+        close(trial->log);
+        close(ends[0]);
+        reason_pipe = ends[1];
+        harness_begin();
+        run(argument);
+        verdict(VERDICT_PASS, "", " ");
+    }
+    close(ends[1]);
+    trial->reason_pipe = ends[0];
+}
+
+void trial_ended(struct trial *trial, int status, unsigned seconds)
+{
+    ssize_t n = read(trial->reason_pipe, trial->reason, sizeof trial->reason - 1);
+    trial->reason[n > 0 ? n : 0] = '\0';
+    close(trial->reason_pipe);
+    trial->pid = 0;
+    trial->verdict = WIFEXITED(status) ? (enum verdict)WEXITSTATUS(status) : VERDICT_FAIL;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+        snprintf(trial->reason, sizeof trial->reason, "not over after %u s", seconds);
+    else if (WIFSIGNALED(status))
+        snprintf(trial->reason, sizeof trial->reason, "the test died of signal %d",
+                 WTERMSIG(status));
+    else if (trial->verdict > VERDICT_NONE)
+        trial->verdict = VERDICT_FAIL; /* a sanitizer's exit status, say */
+}
+
+enum verdict trial_run(struct trial *trial, void (*run)(const void *), const void *argument,
+                       unsigned seconds)
+{
+    int status = 0;
+    trial_start(trial, run, argument, seconds);
+    waitpid(trial->pid, &status, 0);
+    trial_ended(trial, status, seconds);
+    return trial->verdict;
+}
+
+void trial_show_log(struct trial *trial, const char *mark)
+{
+    char line[512];
+    FILE *log = fdopen(trial->log, "r");
+    if (!log)
+        return;
+    rewind(log);
+    while (fgets(line, sizeof line, log))
+        printf("%s%s", mark, line);
+    fclose(log);
+}

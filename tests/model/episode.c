@@ -1,0 +1,328 @@
+/* The oracle is small, because the contract is: what comes back is what was sent (client.c looks at
+ * each byte), everything comes back in the end, EOF comes after the last byte and never before a
+ * FIN, nobody is cut off, the server's memory, descriptors and threads stay within their bounds,
+ * and when it is told to stop, whatever had arrived comes back. */
+#include "episode.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#ifdef __linux__
+#include <linux/sockios.h>
+#endif
+
+#include "../conformance/harness.h"
+
+enum {
+    KIB = 1024,
+    OWED_MAX = 4096 * KIB, /* by one connection, to keep the end short */
+    FLOOD = 16384 * KIB,   /* or so, if it is flooded */
+    OWED_BY_ALL = 32768 * KIB,
+    RSS_KIB = CONNECTIONS * (64 + 24) + 4096,
+    STOP_MS = 1500,
+    CUT_MS = 900, /* after about a second a stopping server may cut off who has not read */
+};
+
+struct connection {
+    struct client client;
+    bool open, shut; /* shut: half-closed */
+    bool arrived;    /* at the stop: all that was sent is known to have arrived */
+};
+
+volatile int *episode_step;
+int episode_deadline_ms = 8000;
+
+static struct connection connections[CONNECTIONS];
+static bool frozen;
+static int descriptors_before, threads_before;
+static long rss_before;
+
+void episode_share_step(void)
+{
+    void *page =
+        mmap(NULL, sizeof *episode_step, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    cr_assert(page != MAP_FAILED, "mmap: %s", strerror(errno));
+    episode_step = page;
+}
+
+static int count_open(void)
+{
+    int open = 0;
+    for (int i = 0; i < CONNECTIONS; i++)
+        open += connections[i].open;
+    return open;
+}
+
+static uint64_t owed(const struct connection *c)
+{
+    return c->open ? c->client.sent - c->client.received : 0;
+}
+
+static void must_be_sound(const struct connection *c)
+{
+    const struct client *client = &c->client;
+    cr_assert(!client->reset, "clause 4: cut off after byte %llu of %llu",
+              (unsigned long long)client->received, (unsigned long long)client->sent);
+    cr_assert(!client->eof || c->shut, "clause 2: EOF, though no FIN was sent");
+    cr_assert(!client->eof || owed(c) == 0, "clause 2: EOF after byte %llu of %llu",
+              (unsigned long long)client->received, (unsigned long long)client->sent);
+}
+
+static void drop(struct connection *c)
+{
+    if (c->open)
+        client_close(&c->client);
+    c->open = c->shut = false;
+}
+
+static void thaw(void)
+{
+    if (frozen)
+        server_resume();
+    frozen = false;
+}
+
+/* ---- the steps ---- */
+
+static uint64_t room_for(const struct connection *c, uint64_t most)
+{
+    uint64_t all = 0;
+    for (int i = 0; i < CONNECTIONS; i++)
+        all += owed(&connections[i]);
+    return all < OWED_BY_ALL && owed(c) < most ? most - owed(c) : 0;
+}
+
+static void send_some(struct connection *c, uint32_t argument)
+{
+    uint64_t room = room_for(c, OWED_MAX);
+    client_put(&c->client, argument < room ? argument : (size_t)room);
+    must_be_sound(c);
+}
+
+static void flood(struct connection *c)
+{
+    while (room_for(c, FLOOD) > 0 && client_ready(&c->client, POLLOUT, 5)) {
+        client_put(&c->client, 256 * KIB);
+        must_be_sound(c);
+    }
+}
+
+/* The next byte of the client's sequence, as ../conformance/client.c makes it: were it another, the
+ * echo of it would be taken for a wrong one.
+ *
+ * Not to a server that waits for changes only: when a signal (our SIGSTOP) is pending, Linux's
+ * recv() says EAGAIN at an urgent byte that is there (tests/break 05-urgent-eagain). */
+static void send_urgent(struct connection *c)
+{
+    if (server_has("edges"))
+        return;
+    uint32_t x = (uint32_t)c->client.sent + c->client.seed * 0x9E3779B1u;
+    x = (x ^ x >> 16) * 0x7FEB352Du;
+    unsigned char byte = (unsigned char)((x ^ x >> 15) >> 8);
+    if (owed(c) < OWED_MAX && send(c->client.fd, &byte, 1, MSG_OOB) == 1)
+        c->client.sent++;
+}
+
+static void read_some(struct connection *c, uint32_t argument)
+{
+    client_take(&c->client, argument);
+    must_be_sound(c);
+}
+
+static void settle(struct connection *c)
+{
+    struct client *client = &c->client;
+    thaw();
+    while (client->received < client->sent) {
+        bool ready = client_ready(client, POLLIN, episode_deadline_ms);
+        cr_assert(ready, "clause 1: silence after byte %llu of %llu",
+                  (unsigned long long)client->received, (unsigned long long)client->sent);
+        read_some(c, (uint32_t)owed(c));
+    }
+    if (!c->shut)
+        return;
+    client_expect_eof(client);
+    drop(c);
+}
+
+static bool within_bounds(void)
+{
+    return server_descriptors() <= descriptors_before + count_open() + 2 &&
+           server_threads() <= threads_before + count_open();
+}
+
+/* Connections that were closed here end there a little later, and new ones may begin there before
+ * that: it must have been within its bounds once, and may leave them again at once. */
+static void look(void)
+{
+    bool within;
+    cr_assert(server_running(), "clause 4: the server has ended, status %#x",
+              (unsigned)server.status);
+    if (frozen)
+        return;
+    AWAIT(episode_deadline_ms, (within = within_bounds()));
+    cr_assert(within, "clause 4: %d descriptors, %d threads for %d connections",
+              server_descriptors() - descriptors_before, server_threads() - threads_before,
+              count_open());
+    long grown = server_rss_kib() - rss_before;
+    cr_assert(server_has("sanitized") || grown < RSS_KIB, "clause 3: grown by %ld KiB", grown);
+}
+
+static void step_alone(const struct step *s)
+{
+    if (s->kind == STEP_FREEZE && !frozen) {
+        server_pause();
+        frozen = true;
+    } else if (s->kind == STEP_THAW) {
+        thaw();
+    } else if (s->kind == STEP_NAP) {
+        nap((int)s->argument);
+    } else if (s->kind == STEP_LOOK) {
+        look();
+    }
+}
+
+static void step_that_sends(struct connection *c, const struct step *s)
+{
+    if (s->kind == STEP_SHOUT)
+        read_some(c, (uint32_t)owed(c)); /* what is unread would make it a RST */
+    if (!c->shut && s->kind == STEP_FLOOD)
+        flood(c);
+    else if (!c->shut && s->kind == STEP_URGENT)
+        send_urgent(c);
+    else if (!c->shut)
+        send_some(c, s->argument);
+    if (s->kind == STEP_SHOUT)
+        drop(c);
+}
+
+static void step_of(struct connection *c, const struct step *s)
+{
+    switch ((enum step_kind)s->kind) {
+    case STEP_READ:
+        read_some(c, s->argument);
+        break;
+    case STEP_SETTLE:
+        settle(c);
+        break;
+    case STEP_HALF_CLOSE:
+        client_shut(&c->client);
+        c->shut = true;
+        break;
+    case STEP_RESET:
+        client_reset(&c->client);
+        c->open = false;
+        break;
+    case STEP_CLOSE:
+        drop(c);
+        break;
+    case STEP_SEND:
+    case STEP_FLOOD:
+    case STEP_URGENT:
+    case STEP_SHOUT:
+        step_that_sends(c, s);
+        break;
+    default:
+        break;
+    }
+}
+
+static void carry_out(const struct step *s)
+{
+    struct connection *c = &connections[s->who];
+    if (s->kind >= STEP_FREEZE) {
+        step_alone(s);
+    } else if (s->kind == STEP_CONNECT && !c->open) {
+        c->client = s->argument ? client_open_small() : client_open();
+        c->open = true;
+        c->shut = false;
+    } else if (c->open) {
+        step_of(c, s);
+    }
+}
+
+/* ---- the end ---- */
+
+static bool nothing_in_flight(const struct client *client)
+{
+#ifdef SIOCOUTQ
+    int waiting = 1;
+    return ioctl(client->fd, SIOCOUTQ, &waiting) == 0 && waiting == 0;
+#else
+    (void)client;
+    return false;
+#endif
+}
+
+static void judge_the_end(struct connection *c, int64_t since)
+{
+    bool may_be_cut = now_ms() - since >= CUT_MS;
+    cr_assert(may_be_cut || !c->client.reset, "clause 7: RST instead of EOF %d ms after SIGTERM",
+              (int)(now_ms() - since));
+    cr_assert(may_be_cut || !c->arrived || owed(c) == 0,
+              "clause 7: byte %llu of %llu is the last, though all had arrived",
+              (unsigned long long)c->client.received, (unsigned long long)c->client.sent);
+    drop(c);
+}
+
+static void read_until_the_end(int64_t since)
+{
+    struct pollfd p[CONNECTIONS];
+    while (count_open() > 0) {
+        for (int i = 0; i < CONNECTIONS; i++)
+            p[i] = (struct pollfd){.fd = connections[i].open ? connections[i].client.fd : -1,
+                                   .events = POLLIN};
+        int left = (int)(since + patient(STOP_MS) - now_ms());
+        cr_assert(left > 0, "clause 7: %d clients saw no EOF", count_open());
+        poll(p, CONNECTIONS, left);
+        for (int i = 0; i < CONNECTIONS; i++) {
+            struct connection *c = &connections[i];
+            if (p[i].fd >= 0 && p[i].revents)
+                client_take(&c->client, 256 * KIB);
+            if (c->open && (c->client.eof || c->client.reset))
+                judge_the_end(c, since);
+        }
+    }
+}
+
+/* Half of them get everything, the others remain as they are; then the server is told to stop. */
+static void finish(void)
+{
+    thaw();
+    for (int i = 0; i < CONNECTIONS; i += 2)
+        if (connections[i].open)
+            settle(&connections[i]);
+    look();
+    if (!server_has("busy"))
+        cr_assert(server_settles(), "clause 5: it spins");
+    struct client fresh = client_open();
+    client_echo(&fresh, 1000);
+    client_close(&fresh);
+    for (int i = 0; i < CONNECTIONS; i++)
+        connections[i].arrived = connections[i].open && nothing_in_flight(&connections[i].client);
+    int64_t since = now_ms();
+    server_signal(SIGTERM);
+    read_until_the_end(since);
+    server_must_end_well("clause 7", STOP_MS);
+}
+
+void episode_run(const void *argument)
+{
+    const struct plan *plan = argument;
+    server_start();
+    struct client first = client_open();
+    client_echo(&first, 200 * KIB);
+    client_close(&first);
+    descriptors_before = server_descriptors();
+    threads_before = server_threads();
+    rss_before = server_rss_kib();
+    for (int i = 0; i < plan->count; i++) {
+        *episode_step = i;
+        carry_out(&plan->step[i]);
+    }
+    *episode_step = plan->count;
+    finish();
+}

@@ -1,0 +1,182 @@
+/* A random client against one server, named by the environment as for the conformance suite
+ * (../conformance/harness.h). A plan that fails is cut down as far as it still fails. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../conformance/harness.h"
+#include "episode.h"
+#include "verdict.h"
+
+enum { STEPS = 500, EPISODE_SECONDS = 120 };
+
+static int seconds = 10, shrink_seconds = 30, steps = STEPS;
+static uint64_t seed;
+static const char *replay;
+static bool broken; /* the server is, and this is to be found */
+
+static bool fails(const struct plan *plan, struct trial *trial)
+{
+    *episode_step = 0;
+    return trial_run(trial, episode_run, plan, EPISODE_SECONDS) == VERDICT_FAIL;
+}
+
+/* Replaces *plan by a shorter one if that fails, too; frees the one that is not kept. */
+static bool keeps_failing(struct plan *plan, struct plan shorter)
+{
+    struct trial trial;
+    bool failed = shorter.count < plan->count && fails(&shorter, &trial);
+    if (shorter.count < plan->count)
+        close(trial.log);
+    plan_free(failed ? plan : &shorter);
+    if (failed)
+        *plan = shorter;
+    return failed;
+}
+
+/* Leaves out whole connections, then ever smaller pieces, from the back, until no single step can
+ * be left out. */
+static void shrink(struct plan *plan, int failed_at)
+{
+    int64_t end = now_ms() + (int64_t)shrink_seconds * 1000;
+    uint32_t last = 1u << plan->step[failed_at < plan->count ? failed_at : plan->count - 1].who;
+    episode_deadline_ms = 1000; /* a trial that fails may take as long as this */
+    if (failed_at < plan->count)
+        keeps_failing(plan, plan_without(plan, failed_at + 1, plan->count - failed_at - 1));
+    keeps_failing(plan, plan_without_idle_steps(plan));
+    keeps_failing(plan, plan_without_connections(plan, ~last));
+    for (int size = CONNECTIONS / 2; size > 0 && now_ms() < end; size /= 2)
+        for (int from = 0; from < CONNECTIONS && now_ms() < end; from += size)
+            keeps_failing(plan, plan_without_connections(plan, ((1u << size) - 1) << from));
+    for (int size = plan->count / 2; size > 0 && now_ms() < end;) {
+        bool any = false;
+        for (int from = plan->count - size; from >= 0 && now_ms() < end; from -= size)
+            any |= keeps_failing(plan, plan_without(plan, from, size));
+        if (size > 1 || !any)
+            size /= 2;
+        if (size > plan->count / 2 && plan->count > 1)
+            size = plan->count / 2;
+    }
+}
+
+static void report(struct plan *plan, struct trial *trial)
+{
+    uint64_t from = plan->seed;
+    if (broken) {
+        printf("ok 1 - %s: caught, seed %llu, step %d: %s\n", getenv("ECHO_SERVER"),
+               (unsigned long long)from, *episode_step, trial->reason);
+        return;
+    }
+    printf("not ok 1 - %s\n", getenv("ECHO_SERVER"));
+    if (from)
+        printf("# seed %llu, step %d of %d: %s\n", (unsigned long long)from, *episode_step,
+               plan->count, trial->reason);
+    else
+        printf("# step %d of %d: %s\n", *episode_step, plan->count, trial->reason);
+    trial_show_log(trial, "#   ");
+    if (!from)
+        return;
+    shrink(plan, *episode_step);
+    printf("# these %d steps are enough; put them into a file, and --replay it:\n", plan->count);
+    plan_print(plan, stdout);
+}
+
+static bool replay_file(void)
+{
+    struct trial trial;
+    FILE *file = strcmp(replay, "-") == 0 ? stdin : fopen(replay, "r");
+    if (!file) {
+        perror(replay);
+        exit(2);
+    }
+    struct plan plan = plan_read(file);
+    bool failed = fails(&plan, &trial);
+    if (failed)
+        report(&plan, &trial);
+    else
+        printf("ok 1 - %s # %s, %d steps\n", getenv("ECHO_SERVER"), verdict_names[trial.verdict],
+               plan.count);
+    plan_free(&plan);
+    if (file != stdin)
+        fclose(file);
+    return !failed;
+}
+
+static bool explore(void)
+{
+    int64_t start = now_ms(), end = start + (int64_t)seconds * 1000;
+    long episodes = 0;
+    printf("# seed %llu\n", (unsigned long long)seed);
+    for (uint64_t s = seed; episodes == 0 || now_ms() < end; s++, episodes++) {
+        struct trial trial;
+        struct plan plan = plan_make(s, steps);
+        if (fails(&plan, &trial)) {
+            report(&plan, &trial);
+            plan_free(&plan);
+            return false;
+        }
+        close(trial.log);
+        plan_free(&plan);
+    }
+    printf("%s 1 - %s: %ld episodes of %d steps in %d s, seeds from %llu\n",
+           broken ? "not ok" : "ok", getenv("ECHO_SERVER"), episodes, steps,
+           (int)((now_ms() - start) / 1000), (unsigned long long)seed);
+    return true;
+}
+
+static _Noreturn void usage(int status)
+{
+    fputs("Usage: model [OPTION]...\n"
+          "A random client against the echo server that ECHO_SERVER names.\n\n"
+          "  --seconds N    how long (10)\n"
+          "  --seed N       the first episode's seed, then N + 1 and so on (any)\n"
+          "  --steps N      of an episode (500)\n"
+          "  --shrink N     seconds to spend on cutting down what fails (30)\n"
+          "  --broken       the server is broken: it is a failure not to find it out\n"
+          "  --replay FILE  instead, the steps in that file (-: standard input)\n",
+          status ? stderr : stdout);
+    exit(status);
+}
+
+static void read_options(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"seconds", 1, NULL, 's'}, {"seed", 1, NULL, 'S'},
+        {"steps", 1, NULL, 'n'},   {"shrink", 1, NULL, 'k'},
+        {"replay", 1, NULL, 'r'},  {"broken", 0, NULL, 'b'},
+        {"help", 0, NULL, 'h'},    {0},
+    };
+    seed = (uint64_t)time(NULL) * 1000003u % 1000000000u;
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 's')
+            seconds = atoi(optarg);
+        else if (option == 'S')
+            seed = strtoull(optarg, NULL, 10);
+        else if (option == 'n')
+            steps = atoi(optarg);
+        else if (option == 'k')
+            shrink_seconds = atoi(optarg);
+        else if (option == 'b')
+            broken = true;
+        else if (option == 'r')
+            replay = optarg;
+        else
+            usage(option == 'h' ? 0 : 2);
+    }
+    if (optind < argc || steps < 1 || !getenv("ECHO_SERVER"))
+        usage(2);
+    seed += seed == 0; /* 0 means: from no seed */
+}
+
+int main(int argc, char **argv)
+{
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    read_options(argc, argv);
+    episode_share_step();
+    bool good = replay ? replay_file() : explore();
+    puts("1..1");
+    return good == broken;
+}
