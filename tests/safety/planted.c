@@ -1,0 +1,25 @@
+/* Wrong on purpose, and never built: each tool of tests/safety/run must find something here before
+ * it is believed about the rest. */
+#include <stdlib.h>
+#include <string.h>
+
+char *copy(const char *text);
+int sum(const int *numbers);
+
+char *copy(const char *text)
+{
+    char *fresh = malloc(strlen(text) + 1);
+    if (!fresh)
+        return NULL;
+    free(fresh);
+    fresh[0] = text[0]; /* it is not ours any more */
+    return fresh;
+}
+
+int sum(const int *numbers)
+{
+    int total; /* never begun with 0 */
+    for (int i = 0; i < 4; i++)
+        total += numbers[i];
+    return total;
+}
