@@ -1,0 +1,66 @@
+/* close() with unread input destroys what was sent.
+ *
+ * A server has sent all it owes and closes. If the client had sent one more byte that nobody read,
+ * the kernel answers with RST in place of FIN (RFC 1122, 4.2.2.13), and the client's kernel throws
+ * away what it had received. That is why a server that stops reads on until the client's FIN.
+ *
+ * Expect:
+ *   a byte was left unread: the client got <n> of <n> bytes, then: Connection reset by peer
+ *   nothing left unread: the client got <n> of <n> bytes, then: end of file
+ */
+#include "experiment.h"
+
+/* Sends until the kernel takes no more. */
+static long fill(int fd)
+{
+    static const char bytes[65536];
+    long total = 0;
+    for (ssize_t sent; (sent = send(fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0;)
+        total += sent;
+    return total;
+}
+
+static long drain(int fd, bool *reset)
+{
+    static char bytes[65536];
+    long total = 0;
+    ssize_t got;
+    while ((got = recv(fd, bytes, sizeof bytes, 0)) > 0)
+        total += got;
+    *reset = got < 0;
+    return total;
+}
+
+static void server_closes(bool reads_first)
+{
+    struct pair pair = connection();
+    bool reset;
+    char byte;
+
+    if (write(pair.client, "x", 1) != 1)
+        err(1, "write");
+    await_bytes(pair.server, 1);
+    long owed = fill(pair.server);
+    if (reads_first && read(pair.server, &byte, 1) != 1)
+        err(1, "read");
+    close(pair.server);
+    long got = drain(pair.client, &reset);
+    printf("%s: the client got %ld of %ld bytes, then: %s\n",
+           reads_first ? "nothing left unread" : "a byte was left unread", got, owed,
+           reset ? strerror(ECONNRESET) : "end of file");
+    if (reads_first)
+        expect(got == owed && !reset, "everything arrives");
+    else
+        expect(got < owed && reset, "bytes are destroyed");
+    if (!reads_first)
+        claim("who closes a connection cleanly still delivers what it sent", got == owed, 1,
+              "one byte unread: %ld of %ld bytes arrive", got, owed);
+    close(pair.client);
+}
+
+int main(void)
+{
+    server_closes(false);
+    server_closes(true);
+    return experiment_failed;
+}

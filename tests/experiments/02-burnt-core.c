@@ -1,0 +1,87 @@
+/* A core burnt by nobody.
+ *
+ * Two servers, and not one client. The busy one asks all the same; whoever else wants that core
+ * gets half of it. The other one sleeps until it is woken.
+ *
+ * Needs: linux
+ * Servers: 02-busy-poll-nonblocking 05-epoll
+ *
+ * Expect:
+ *   02-busy-poll-nonblocking: <n> % of a core, a neighbour on the same core gets <n> %
+ *   05-epoll: <n> % of a core, a neighbour on the same core gets <n> %
+ */
+#include "experiment.h"
+#include "server.h"
+
+#include <sched.h>
+
+/* The share of a core that we get when we want all of it, 0 to 1: the best of some short times,
+ * since other programs may want some of it, too. */
+static double share(int times)
+{
+    volatile unsigned work = 0;
+    double best = 0;
+    for (int i = 0; i < times; i++) {
+        double begin = now(), cpu = cpu_used(RUSAGE_SELF);
+        while (now() - begin < 0.15)
+            for (int j = 0; j < 10000; j++)
+                work = work + 1;
+        double got = (cpu_used(RUSAGE_SELF) - cpu) / (now() - begin);
+        best = got > best ? got : best;
+    }
+    return best;
+}
+
+static void stay_on(size_t core)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    sched_setaffinity(0, sizeof one, &one); /* the server inherits it */
+}
+
+/* All of this happens on one core: the one where others leave the most. */
+static void choose_core(void)
+{
+    size_t best = 0, tried = 0;
+    double most = -1;
+    cpu_set_t all;
+    sched_getaffinity(0, sizeof all, &all);
+    for (size_t core = 0; core < CPU_SETSIZE && tried < 4; core++) {
+        if (!CPU_ISSET(core, &all))
+            continue;
+        stay_on(core);
+        double got = share(1);
+        best = got > most ? core : best;
+        most = got > most ? got : most;
+        tried++;
+    }
+    stay_on(best);
+}
+
+static double measure(const char *path, double *neighbour)
+{
+    struct server server = start_server(path);
+    pause_ms(1000);
+    double idle = stop_server(&server);
+
+    server = start_server(path);
+    *neighbour = share(8);
+    stop_server(&server);
+    printf("%s: %.0f %% of a core, a neighbour on the same core gets %.0f %%\n", name_of(path),
+           idle * 100, *neighbour * 100);
+    return idle;
+}
+
+int main(int argc, char **argv)
+{
+    double beside_busy, beside_epoll;
+    if (argc < 3)
+        errx(2, "which servers?");
+    choose_core();
+    double busy = measure(argv[1], &beside_busy);
+    double epoll = measure(argv[2], &beside_epoll);
+    expect(busy > 0.25 && epoll < 0.05, "one burns, the other sleeps");
+    expect(beside_busy < 0.8 * beside_epoll, "and the neighbour pays for it");
+    return experiment_failed;
+}

@@ -1,0 +1,82 @@
+/* An edge that was not drained is not told again.
+ *
+ * The client sends 4096 bytes; the handler reads 1024 for each event. Level-triggered, epoll goes
+ * on reporting until nothing is left. Edge-triggered it reports that bytes arrived, and they
+ * arrived once. The rest waits until something else happens to that socket.
+ *
+ * Needs: linux
+ *
+ * Expect:
+ *   level-triggered: 4 events, 4096 of 4096 bytes echoed
+ *   edge-triggered:  1 event, 1024 of 4096 bytes echoed, then silence
+ *   one more byte from the client: 1 event, 2048 of 4097
+ *   EPOLL_CTL_MOD with the same events: 1 event, 3072 of 4097
+ */
+#include "experiment.h"
+
+#include <sys/epoll.h>
+
+static int echoed;
+
+/* Waits until nothing is reported any more; one recv() for each event. Returns how many. */
+static int serve(int epoll)
+{
+    struct epoll_event event;
+    char buffer[1024];
+    int events = 0;
+    while (epoll_wait(epoll, &event, 1, 100) == 1) {
+        ssize_t got = recv(event.data.fd, buffer, sizeof buffer, MSG_DONTWAIT);
+        if (got > 0 && send(event.data.fd, buffer, (size_t)got, 0) == got)
+            echoed += (int)got;
+        events++;
+    }
+    return events;
+}
+
+static int watch(int epoll, int operation, int fd, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.fd = fd};
+    return epoll_ctl(epoll, operation, fd, &event);
+}
+
+static struct pair start(int *epoll, uint32_t events)
+{
+    static const char bytes[4096];
+    struct pair pair = connection();
+    *epoll = epoll_create1(0);
+    echoed = 0;
+    if (watch(*epoll, EPOLL_CTL_ADD, pair.server, events) < 0 ||
+        write(pair.client, bytes, sizeof bytes) != sizeof bytes)
+        err(1, "start");
+    await_bytes(pair.server, sizeof bytes);
+    return pair;
+}
+
+int main(void)
+{
+    int epoll;
+    start(&epoll, EPOLLIN);
+    int level = serve(epoll);
+    printf("level-triggered: %d events, %d of 4096 bytes echoed\n", level, echoed);
+    expect(level == 4 && echoed == 4096, "a level is reported while it lasts");
+
+    struct pair pair = start(&epoll, EPOLLIN | EPOLLET);
+    int edge = serve(epoll);
+    printf("edge-triggered:  %d event, %d of 4096 bytes echoed, then silence\n", edge, echoed);
+    expect(edge == 1 && echoed == 1024, "an edge is reported once");
+
+    if (write(pair.client, "x", 1) != 1)
+        err(1, "write");
+    await_bytes(pair.server, 3073);
+    int more = serve(epoll);
+    printf("one more byte from the client: %d event, %d of 4097\n", more, echoed);
+    watch(epoll, EPOLL_CTL_MOD, pair.server, EPOLLIN | EPOLLET);
+    int modified = serve(epoll);
+    printf("EPOLL_CTL_MOD with the same events: %d event, %d of 4097\n", modified, echoed);
+    expect(more == 1 && modified == 1 && echoed == 3072, "what comes new is a new edge");
+    claim("edge-triggered, epoll reports unread bytes only once",
+          (edge == 1) + (more == 0) + (modified == 0), 3,
+          "left alone: %d; after a new byte: %d more; after EPOLL_CTL_MOD: %d more", edge, more,
+          modified);
+    return experiment_failed;
+}

@@ -1,0 +1,183 @@
+/* What the experiments share: sockets on the loopback device, clocks, and saying what came out.
+ *
+ * Each experiment is one program that breaks something on purpose and tells what it saw. Its first
+ * comment says what to expect; tests/break compares. A program's status: 0 when it came out as
+ * described, 1 when not, SKIPPED when this system cannot show it. */
+#ifndef EXPERIMENT_H
+#define EXPERIMENT_H
+
+#define _GNU_SOURCE /* POLLRDHUP, cpu_set_t; include this header first */
+
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SKIPPED = 77 };
+
+static int experiment_failed;
+
+/* What must be so if the experiment shows what it is there to show. */
+static inline void expect(bool so, const char *what)
+{
+    if (so)
+        return;
+    printf("NOT AS EXPECTED: %s\n", what);
+    experiment_failed = 1;
+}
+
+static inline void skip(const char *why)
+{
+    printf("skipped: %s\n", why);
+    exit(SKIPPED);
+}
+
+/* For tests/claims, which names a file in $CLAIMS: something that has been written, what was
+ * measured, and of how many parts of it how many held. Elsewhere it does nothing. */
+__attribute__((format(printf, 4, 5))) static inline void claim(const char *text, int held,
+                                                               int parts, const char *measured, ...)
+{
+    const char *name = getenv("CLAIMS");
+    FILE *file = name ? fopen(name, "a") : NULL;
+    if (!file)
+        return;
+    fprintf(file, "%s\t%s\t", text, held == 0 ? "false" : held < parts ? "partly" : "true");
+    va_list list;
+    va_start(list, measured);
+    vfprintf(file, measured, list);
+    va_end(list);
+    fprintf(file, "\n");
+    fclose(file);
+}
+
+static inline double now(void) /* seconds */
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static inline double cpu_used(int who) /* RUSAGE_SELF or RUSAGE_CHILDREN; seconds */
+{
+    struct rusage u;
+    getrusage(who, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+static inline void pause_ms(int ms)
+{
+    nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
+}
+
+/* Waits until what somebody sent, or did, has arrived: also on a machine that has much to do. */
+static inline void await_arrival(int fd)
+{
+    struct pollfd entry = {.fd = fd, .events = POLLIN};
+    if (poll(&entry, 1, 10000) != 1)
+        errx(1, "nothing arrives at descriptor %d", fd);
+}
+
+/* The same, until so many bytes can be read. */
+static inline void await_bytes(int fd, int bytes)
+{
+    int unread = 0;
+    for (double end = now() + 10; unread < bytes; pause_ms(1))
+        if (ioctl(fd, FIONREAD, &unread) < 0 || now() > end)
+            errx(1, "%d of %d bytes arrive at descriptor %d", unread, bytes, fd);
+}
+
+static inline void nonblocking(int fd)
+{
+    if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
+        err(1, "fcntl");
+}
+
+/* How many descriptors this process may have, after asking for as many as it may. */
+static inline int descriptors(void)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur > 1000000 ? 1000000 : (int)limit.rlim_cur;
+}
+
+static inline struct sockaddr_in loopback(int port)
+{
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+static inline int port_of(int fd)
+{
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+        err(1, "getsockname");
+    return ntohs(address.sin_port);
+}
+
+static inline int listen_on_loopback(int backlog)
+{
+    struct sockaddr_in address = loopback(0);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        listen(fd, backlog) < 0)
+        err(1, "listener");
+    return fd;
+}
+
+static inline int connect_to(int port)
+{
+    struct sockaddr_in address = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        err(1, "connect");
+    return fd;
+}
+
+struct pair {
+    int server, client;
+};
+
+/* A client that has connected, and the server's end of the same connection. */
+static inline struct pair connected(int listener)
+{
+    struct pair pair = {.client = connect_to(port_of(listener))};
+    pair.server = accept(listener, NULL, NULL);
+    if (pair.server < 0)
+        err(1, "accept");
+    return pair;
+}
+
+static inline struct pair connection(void)
+{
+    int listener = listen_on_loopback(1);
+    struct pair pair = connected(listener);
+    close(listener);
+    return pair;
+}
+
+/* close() with this sends RST in place of FIN: the peer's connection is not ended but lost. */
+static inline void close_with_reset(int fd)
+{
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+    close(fd);
+}
+
+#endif
