@@ -163,19 +163,30 @@ static int listen_on(const struct addrinfo *address, const struct net_settings *
     return -1;
 }
 
+/* If it fails, fewer clients fit: no more. */
+static void raise_descriptor_limit(void)
+{
+    enum { MACOS_MAX = 10240 }; /* its hard limit may be infinite; it refuses that: setrlimit(2) */
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 && before < MACOS_MAX) {
+        limit.rlim_cur = MACOS_MAX;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int net_listen(const struct net_settings *settings, bool nonblocking)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *list;
-    struct rlimit limit;
     char port[16];
     int fd = -1;
 
     signal(SIGPIPE, SIG_IGN); /* a client that leaves is one send()'s error, not our end */
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &limit); /* if that fails, fewer clients fit: no more */
-    }
+    raise_descriptor_limit();
     snprintf(port, sizeof port, "%d", settings->port);
     int error = getaddrinfo(settings->host, port, &hints, &list);
     if (error) {
@@ -208,7 +219,27 @@ int net_announce(int listener)
         return -1;
     }
     printf("listening on %s\n", address_text((struct sockaddr *)&address, length));
-    return fflush(stdout) == EOF ? -1 : 0;
+    if (fflush(stdout) == EOF) {
+        warn("stdout");
+        return -1;
+    }
+    return 0;
+}
+
+static int accept_fd(int fd, struct sockaddr *address, socklen_t *length, bool nonblocking)
+{
+#ifdef SOCK_NONBLOCK
+    return accept4(fd, address, length, SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0));
+#else /* macOS has no accept4(), and there a client's flags are the listener's at first */
+    int client = accept(fd, address, length);
+    if (client >= 0 && (fcntl(client, F_SETFD, FD_CLOEXEC) < 0 ||
+                        fcntl(client, F_SETFL, nonblocking ? O_NONBLOCK : 0) < 0)) {
+        close(client);
+        errno = ECONNABORTED; /* whatever fcntl() said, it is not the listener's fault */
+        return -1;
+    }
+    return client;
+#endif
 }
 
 enum net_accepted net_accept(int listener, bool nonblocking, int *client)
@@ -216,13 +247,7 @@ enum net_accepted net_accept(int listener, bool nonblocking, int *client)
     static atomic_bool said;
     struct sockaddr_storage address = {0};
     socklen_t length = sizeof address;
-#ifdef SOCK_NONBLOCK
-    int flags = SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
-    *client = accept4(listener, (struct sockaddr *)&address, &length, flags);
-#else /* macOS has no accept4() */
-    *client = accept(listener, (struct sockaddr *)&address, &length);
-    fcntl(*client, F_SETFL, nonblocking ? O_NONBLOCK : 0);
-#endif
+    *client = accept_fd(listener, (struct sockaddr *)&address, &length, nonblocking);
     if (*client >= 0) {
         said = false;
         if (net_verbose)

@@ -69,6 +69,31 @@ Test(net, accepted_sockets_inherit_the_options, .timeout = 10)
     cr_expect(fcntl(pair.server, F_GETFD) & FD_CLOEXEC);
 }
 
+/* Where an accepted socket has its listener's flags, and where not: it is as it was asked for. */
+Test(net, a_blocking_client_of_a_nonblocking_listener, .timeout = 10)
+{
+    struct pair pair = open_pair();
+    int client;
+    connect_to(pair.listener);
+    wait_readable(pair.listener);
+    cr_assert_eq(net_accept(pair.listener, false, &client), NET_CLIENT);
+    cr_expect_not(fcntl(client, F_GETFL) & O_NONBLOCK);
+    cr_expect(fcntl(client, F_GETFD) & FD_CLOEXEC);
+}
+
+Test(net, listening_raises_the_limit_of_descriptors, .timeout = 10)
+{
+    struct rlimit limit, now;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max <= 64)
+        cr_skip_test("the hard limit is very low here");
+    limit.rlim_cur = 64;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    open_pair();
+    getrlimit(RLIMIT_NOFILE, &now);
+    cr_expect_gt(now.rlim_cur, 64);
+}
+
 Test(net, accept_tells_its_failures_apart, .timeout = 10, .init = cr_redirect_stderr)
 {
     struct pair pair = open_pair();
@@ -102,6 +127,18 @@ Test(net, exhaustion_is_told_once_until_somebody_gets_in, .timeout = 10, .init =
     for (int c; length < sizeof text - 1 && (c = fgetc(said)) != EOF && c != '\n';)
         text[length++] = (char)c;
     cr_expect(strstr(text, "accept"), "said: %s", text);
+}
+
+Test(net, a_full_disk_is_told_when_announcing, .timeout = 10, .init = cr_redirect_stderr)
+{
+    struct pair pair = open_pair();
+    char text[512] = "";
+    if (!freopen("/dev/full", "w", stdout))
+        cr_skip_test("no /dev/full on this system");
+    cr_expect_eq(net_announce(pair.listener), -1);
+    fflush(stderr);
+    cr_expect_not_null(fgets(text, sizeof text, cr_get_redirected_stderr()));
+    cr_expect(strstr(text, "stdout"), "said: %s", text);
 }
 
 static void parse_number(const char *text)
