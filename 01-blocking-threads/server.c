@@ -1,8 +1,8 @@
 /* Stage 1: blocking sockets, a thread for each client.
  *
- * The code that serves one client is iterative.c's, unchanged: recv(), send(), and the kernel puts
- * whoever must wait to sleep. What is new is everything around it: threads that may not start,
- * a list of who is connected, and a way to wake the sleepers when the server stops. */
+ * One client is served as iterative.c does it: recv(), send(), and the kernel puts whoever must
+ * wait to sleep. What is new is everything around it: threads that may not start, a list of who
+ * is connected, and a way to wake the sleepers when the server stops. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,20 +27,23 @@ enum {
     LOOK_MS = 10,           /* and how often it looks whether they have gone */
 };
 
-/* A connected client. It lies on its own thread's stack, linked into the list below. */
-struct client {
+/* A thread that sleeps in the calls on one descriptor: a client's, or the listener. It lies on that
+ * thread's stack, linked into the list below. */
+struct sleeper {
     int fd;
     pthread_t thread;
-    bool told; /* its thread knows that the server stops */
-    struct client *previous, *next;
+    bool told; /* it knows that the server stops */
+    struct sleeper *previous, *next;
 };
 
 /* What the threads share, and the lock that everybody takes to touch it. */
 static struct {
     pthread_mutex_t lock;
-    struct client *clients;
+    struct sleeper *sleepers;
+    int backlog;          /* how many may wait to be let in */
     int threads;          /* started or about to start: for a moment more than are in the list */
-    atomic_bool stopping; /* also read without the lock, between two echoes */
+    atomic_bool closing;  /* first nobody more is let in, */
+    atomic_bool stopping; /* then everybody ends; read without the lock, between two echoes */
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void sleep_ms(int ms)
@@ -111,17 +114,17 @@ static void finish(int fd)
     while (received > 0 || (received < 0 && errno == EINTR));
 }
 
-static void enter(struct client *self)
+static void enter(struct sleeper *self)
 {
     pthread_mutex_lock(&shared.lock);
-    self->next = shared.clients;
+    self->next = shared.sleepers;
     if (self->next)
         self->next->previous = self;
-    shared.clients = self;
+    shared.sleepers = self;
     pthread_mutex_unlock(&shared.lock);
 }
 
-static void tell(struct client *self)
+static void tell(struct sleeper *self)
 {
     pthread_mutex_lock(&shared.lock);
     self->told = true;
@@ -130,13 +133,13 @@ static void tell(struct client *self)
 
 /* The list must not name a descriptor that is closed, or stop() would shut down whichever client
  * gets the same number next: unlink and close under one lock. */
-static void leave(struct client *self)
+static void leave(struct sleeper *self)
 {
     pthread_mutex_lock(&shared.lock);
     if (self->previous)
         self->previous->next = self->next;
     else
-        shared.clients = self->next;
+        shared.sleepers = self->next;
     if (self->next)
         self->next->previous = self->previous;
     close(self->fd);
@@ -146,7 +149,7 @@ static void leave(struct client *self)
 
 static void *serve(void *argument)
 {
-    struct client self = {.fd = (int)(intptr_t)argument, .thread = pthread_self()};
+    struct sleeper self = {.fd = (int)(intptr_t)argument, .thread = pthread_self()};
     enter(&self);
     if (echo(self.fd)) {
         tell(&self);
@@ -194,25 +197,45 @@ static void start_client(int fd)
     }
 }
 
-/* Accepts for ever. Has a thread of its own, because main() sleeps in sigwait(). */
+/* Whoever is in the backlog has been told that it is connected: let it in. */
+static void empty_backlog(int listener)
+{
+    fcntl(listener, F_SETFL, O_NONBLOCK);
+    for (int i = 0; i < shared.backlog; i++) {
+        int client;
+        enum net_accepted got = net_accept(listener, false, &client);
+        if (got == NET_CLIENT)
+            start_client(client);
+        else if (got != NET_LOST)
+            return;
+    }
+}
+
+/* Accepts until the server stops. Has a thread of its own, because main() sleeps in sigwait(). */
 static void *accept_clients(void *argument)
 {
     int listener = (int)(intptr_t)argument;
-    for (;;) {
+    struct sleeper self = {.fd = listener, .thread = pthread_self()};
+    enter(&self);
+    while (!shared.closing) {
         int client;
         enum net_accepted got = net_accept(listener, false, &client);
         if (got == NET_CLIENT)
             start_client(client);
         else if (got == NET_EXHAUSTED)
             sleep_ms(RETRY_MS); /* accept() would fail again at once: do not spin */
-        else if (got == NET_FATAL)
-            return NULL; /* main() has shut the listener down */
+        else if (got == NET_FATAL && !shared.closing)
+            err(1, "accept");
     }
+    empty_backlog(listener);
+    leave(&self);
+    shared.stopping = true; /* not before: who comes after a client has seen our FIN is refused */
+    return NULL;
 }
 
 /* -------------------------------------------------------------------------------- the stop --- */
 
-/* A signal whose handler does nothing still makes recv() return, with EINTR. */
+/* A signal whose handler does nothing still makes accept() and recv() return, with EINTR. */
 static void wake(int signal)
 {
     (void)signal;
@@ -220,44 +243,36 @@ static void wake(int signal)
 
 /* Wakes the threads that have not noticed the stop, and returns how many there are in all. A signal
  * that comes just before recv() falls asleep is lost: so ask again. (shutdown(fd, SHUT_RD) would
- * wake it for sure. But then Linux answers what the client still sends with RST, and a BSD throws
- * away what had arrived.) */
-static int wake_clients(void)
+ * wake it for sure. But then Linux answers what the client sends after our FIN with RST, and a BSD
+ * throws away what had arrived. To shut down a listener wakes nobody on macOS.) */
+static int wake_sleepers(void)
 {
     pthread_mutex_lock(&shared.lock);
     int threads = shared.threads;
-    for (struct client *c = shared.clients; c; c = c->next)
-        if (!c->told)
-            pthread_kill(c->thread, SIGUSR1);
+    for (struct sleeper *s = shared.sleepers; s; s = s->next)
+        if (!s->told)
+            pthread_kill(s->thread, SIGUSR1);
     pthread_mutex_unlock(&shared.lock);
     return threads;
 }
 
 /* Whoever still sleeps, in recv() or in send(), wakes to a dead connection. */
-static void shut_clients(void)
+static void shut_sockets(void)
 {
     pthread_mutex_lock(&shared.lock);
-    for (struct client *c = shared.clients; c; c = c->next)
-        shutdown(c->fd, SHUT_RDWR);
+    for (struct sleeper *s = shared.sleepers; s; s = s->next)
+        shutdown(s->fd, SHUT_RDWR);
     pthread_mutex_unlock(&shared.lock);
 }
 
-static void stop(int listener)
+static void stop(void)
 {
-    int client;
-
-    /* Whoever is in the backlog has been told that it is connected: let it in. */
-    fcntl(listener, F_SETFL, O_NONBLOCK);
-    while (net_accept(listener, false, &client) == NET_CLIENT)
-        start_client(client);
-    shutdown(listener, SHUT_RDWR); /* Linux: accept() in the other thread fails with EINVAL */
-
-    shared.stopping = true;
-    for (int64_t deadline = net_now_ms() + STOP_MS; wake_clients() > 0; sleep_ms(LOOK_MS))
+    shared.closing = true;
+    for (int64_t deadline = net_now_ms() + STOP_MS; wake_sleepers() > 0; sleep_ms(LOOK_MS))
         if (net_now_ms() >= deadline)
             break;
-    shut_clients();
-    for (int looks = 0; looks < 10 && wake_clients() > 0; looks++)
+    shut_sockets();
+    for (int looks = 0; looks < 10 && wake_sleepers() > 0; looks++)
         sleep_ms(LOOK_MS);
 }
 
@@ -279,12 +294,14 @@ int main(int argc, char **argv)
     int listener = net_listen(&settings, false);
     if (listener < 0)
         return 1;
+    shared.backlog = settings.backlog;
+    count_threads(+1);
     int error = pthread_create(&acceptor, &attributes, accept_clients, (void *)(intptr_t)listener);
     if (error)
         errx(1, "pthread_create: %s", strerror(error));
     if (net_announce(listener) < 0)
         return 1;
     sigwait(&signals, &got);
-    stop(listener);
+    stop();
     return 0;
 }
