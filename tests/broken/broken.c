@@ -27,16 +27,17 @@
 /* clang-format off */
 enum defect {
     NONE, DROPS_UNSENT, MIXES_CLIENTS, LOSES_URGENT, READS_ONCE_PER_EDGE, DROPS_OWED_AT_FIN,
-    READS_WITHOUT_END, KEEPS_BUFFERS, BLOCKS_IN_SEND, DIES_OF_SIGPIPE, DIES_OF_RESET,
-    LEAKS_DESCRIPTORS, DRAINS_ONE_CLIENT, ALWAYS_WRITABLE, EXITS_WHEN_FULL, SPINS_WHEN_FULL,
-    TRUSTS_FD_SET, IGNORES_SIGTERM, QUITS_AT_ONCE, NO_REUSEADDR, DEFECTS
+    READS_WITHOUT_END, FULL_IS_EOF, KEEPS_BUFFERS, BLOCKS_IN_SEND, DIES_OF_SIGPIPE, DIES_OF_RESET,
+    IGNORES_HANGUP, LEAKS_DESCRIPTORS, DRAINS_ONE_CLIENT, ALWAYS_WRITABLE, EXITS_WHEN_FULL,
+    SPINS_WHEN_FULL, TRUSTS_FD_SET, GUARDS_THE_SLOT, IGNORES_SIGTERM, QUITS_AT_ONCE, NO_REUSEADDR,
+    DEFECTS
 };
 static const char *const names[DEFECTS] = {
     "none", "drops-unsent", "mixes-clients", "loses-urgent", "reads-once-per-edge",
-    "drops-owed-at-fin", "reads-without-end", "keeps-buffers", "blocks-in-send", "dies-of-sigpipe",
-    "dies-of-reset", "leaks-descriptors", "drains-one-client", "always-writable",
-    "exits-when-full", "spins-when-full", "trusts-fd-set", "ignores-sigterm", "quits-at-once",
-    "no-reuseaddr",
+    "drops-owed-at-fin", "reads-without-end", "full-is-eof", "keeps-buffers", "blocks-in-send",
+    "dies-of-sigpipe", "dies-of-reset", "ignores-hangup", "leaks-descriptors",
+    "drains-one-client", "always-writable", "exits-when-full", "spins-when-full",
+    "trusts-fd-set", "guards-the-slot", "ignores-sigterm", "quits-at-once", "no-reuseaddr",
 };
 /* clang-format on */
 
@@ -114,9 +115,11 @@ static void echo(struct client *c)
 {
     char bytes[PIECE];
     size_t room = stopping && !c->fin_sent && c->left < PIECE ? (size_t)c->left : PIECE;
+    if (defect == FULL_IS_EOF && !stopping)
+        room -= c->end; /* as if all of it had one buffer; when that is full, recv() says 0 */
     ssize_t n = recv(c->fd, bytes, room, defect == BLOCKS_IN_SEND ? MSG_DONTWAIT : 0);
     if (n <= 0) {
-        c->gone = n == 0 ? c->held == NULL : lost();
+        c->gone = n == 0 ? c->held == NULL || defect == FULL_IS_EOF : lost();
         return;
     }
     if (c->fin_sent)
@@ -139,13 +142,19 @@ static void send_fin_if_done(struct client *c)
     c->fin_sent = true;
 }
 
+/* Reads although bytes are unsent. */
+static bool greedy(void)
+{
+    return defect == READS_WITHOUT_END || defect == FULL_IS_EOF;
+}
+
 static void turn(struct client *c, short events)
 {
     if (defect == DROPS_OWED_AT_FIN && events & POLLRDHUP)
         c->gone = true; /* "the client has closed" */
-    else if (defect == READS_WITHOUT_END && c->held && events & POLLOUT)
-        flush_held(c);
-    else if (c->held && defect != READS_WITHOUT_END)
+    else if (defect == IGNORES_HANGUP && events != POLLIN && events != POLLOUT)
+        return; /* neither readable nor writable, is it? */
+    else if (c->held && (!greedy() || events & POLLOUT))
         flush_held(c);
     else
         echo(c);
@@ -237,6 +246,8 @@ static int wait_by_select(int n)
     FD_ZERO(&readable);
     FD_ZERO(&writable);
     for (int i = 0; i < n; i++) {
+        if (defect == GUARDS_THE_SLOT && i >= FD_SETSIZE)
+            break; /* i is no descriptor, and smaller than most */
         if (watch[i].fd >= 0 && watch[i].events & POLLIN)
             FD_SET(watch[i].fd, &readable);
         if (watch[i].fd >= 0 && watch[i].events & POLLOUT)
@@ -283,13 +294,13 @@ static int wait_for_events(void)
             events |= POLLRDHUP;
         if (defect == ALWAYS_WRITABLE)
             events |= POLLOUT; /* as good as always true */
-        if (defect == READS_WITHOUT_END)
+        if (greedy())
             events |= POLLIN;
         watch[i + 2] = (struct pollfd){.fd = clients[i].fd, .events = events};
     }
     if (edges >= 0)
         return wait_for_edges(count + 2);
-    if (defect == TRUSTS_FD_SET)
+    if (defect == TRUSTS_FD_SET || defect == GUARDS_THE_SLOT)
         return wait_by_select(count + 2);
     return poll(watch, (nfds_t)count + 2, stopping || pause_end > net_now_ms() ? PAUSE_MS : -1);
 }
