@@ -5,10 +5,12 @@
  * not, or with --one-acceptor, the first thread takes them all and hands them round. */
 #include <err.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -90,6 +92,47 @@ static void hand_round(struct server *acceptor, int fd)
     server_take(acceptor, fd);
 }
 
+/* ------------------------------------------------------------------------ sharing the port --- */
+
+/* Does the kernel balance connections between listeners that share a port? SO_REUSEPORT, socket(7);
+ * FreeBSD's is called SO_REUSEPORT_LB. Elsewhere the option means something else. */
+#if defined(SO_REUSEPORT_LB)
+enum { SHARE_PORT = SO_REUSEPORT_LB, SHARE_AFTER_BIND = false };
+#elif defined(__linux__)
+enum { SHARE_PORT = SO_REUSEPORT, SHARE_AFTER_BIND = true };
+#else
+enum { SHARE_PORT = 0, SHARE_AFTER_BIND = false };
+#endif
+
+static int share_port(int fd)
+{
+    int on = 1;
+    return setsockopt(fd, SOL_SOCKET, SHARE_PORT, &on, sizeof on);
+}
+
+/* The first one binds before it allows others: so it fails if somebody else has the port. */
+static int share_first(int fd, bool bound)
+{
+    return bound == SHARE_AFTER_BIND ? share_port(fd) : 0;
+}
+
+static int share_too(int fd, bool bound)
+{
+    return bound ? 0 : share_port(fd);
+}
+
+/* The port that a listener has got. */
+static int port_of(int listener)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t length = sizeof address;
+    if (getsockname(listener, (struct sockaddr *)&address, &length) < 0)
+        err(1, "getsockname");
+    if (address.ss_family == AF_INET6)
+        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+    return ntohs(((struct sockaddr_in *)&address)->sin_port);
+}
+
 /* ----------------------------------------------------------------------------- the program --- */
 
 /* --idle-timeout: four times in it a look at everybody. It costs no clock and no timer for each. */
@@ -131,15 +174,15 @@ static void open_team(struct net_settings settings, bool one_acceptor, const cha
                       int idle_s)
 {
     bool share = team.count > 1 && !one_acceptor;
-    settings.sharing = share ? NET_SHARE : NET_ALONE;
+    settings.prepare = share ? share_first : NULL;
     for (int i = 0; i < team.count; i++) {
         int listener = i == 0 || share ? net_listen(&settings, true) : -1;
         if (listener < 0 && (i == 0 || share))
             exit(1);
         open_member(&team.member[i].server, listener, backend, idle_s);
         if (i == 0) {
-            settings.port = net_port(listener); /* it may have been any */
-            settings.sharing = NET_SHARE_ALSO;
+            settings.port = port_of(listener); /* it may have been any */
+            settings.prepare = share ? share_too : NULL;
         }
     }
     if (team.count > 1 && one_acceptor)
@@ -162,7 +205,7 @@ int serve(int argc, char **argv)
     team.member = calloc((size_t)team.count, sizeof *team.member);
     if (!team.member)
         err(1, "--threads");
-    open_team(settings, extra[2].value || !net_can_share(), extra[0].value, idle_s);
+    open_team(settings, extra[2].value || SHARE_PORT == 0, extra[0].value, idle_s);
 
     struct member *first = &team.member[0];
     if (reactor_signal(first->server.reactor, SIGINT, on_signal, NULL) < 0 ||

@@ -117,28 +117,6 @@ static int set_options(int fd)
     return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-#if defined(SO_REUSEPORT_LB)
-enum { SHARE_PORT = SO_REUSEPORT_LB, SHARE_AFTER_BIND = false };
-#elif defined(__linux__)
-/* The first one binds before it allows others: so it fails if somebody else has the port. */
-enum { SHARE_PORT = SO_REUSEPORT, SHARE_AFTER_BIND = true };
-#else
-enum { SHARE_PORT = 0, SHARE_AFTER_BIND = false };
-#endif
-
-bool net_can_share(void)
-{
-    return SHARE_PORT != 0;
-}
-
-static int share_port(int fd, enum net_sharing sharing, bool bound)
-{
-    int on = 1;
-    if (sharing == NET_ALONE || bound != (sharing == NET_SHARE && SHARE_AFTER_BIND))
-        return 0;
-    return setsockopt(fd, SOL_SOCKET, SHARE_PORT, &on, sizeof on);
-}
-
 static int listen_on(const struct addrinfo *address, const struct net_settings *settings, int mode)
 {
     int fd = socket(address->ai_family, address->ai_socktype, address->ai_protocol);
@@ -147,11 +125,11 @@ static int listen_on(const struct addrinfo *address, const struct net_settings *
         failed = "socket";
     else if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, mode) < 0)
         failed = "fcntl";
-    else if (set_options(fd) < 0 || share_port(fd, settings->sharing, false) < 0)
+    else if (set_options(fd) < 0 || (settings->prepare && settings->prepare(fd, false) < 0))
         failed = "setsockopt";
     else if (bind(fd, address->ai_addr, address->ai_addrlen) < 0)
         failed = "bind";
-    else if (share_port(fd, settings->sharing, true) < 0)
+    else if (settings->prepare && settings->prepare(fd, true) < 0)
         failed = "setsockopt";
     else if (listen(fd, settings->backlog) < 0)
         failed = "listen";
@@ -199,17 +177,6 @@ int net_listen(const struct net_settings *settings, bool nonblocking)
     return fd;
 }
 
-int net_port(int listener)
-{
-    struct sockaddr_storage address = {0};
-    socklen_t length = sizeof address;
-    if (getsockname(listener, (struct sockaddr *)&address, &length) < 0)
-        return -1;
-    if (address.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
-    return ntohs(((struct sockaddr_in *)&address)->sin_port);
-}
-
 int net_announce(int listener)
 {
     struct sockaddr_storage address = {0};
@@ -219,11 +186,10 @@ int net_announce(int listener)
         return -1;
     }
     printf("listening on %s\n", address_text((struct sockaddr *)&address, length));
-    if (fflush(stdout) == EOF) {
-        warn("stdout");
-        return -1;
-    }
-    return 0;
+    if (fflush(stdout) == 0)
+        return 0;
+    warn("stdout");
+    return -1;
 }
 
 static int accept_fd(int fd, struct sockaddr *address, socklen_t *length, bool nonblocking)

@@ -15,11 +15,9 @@ struct net_settings {
     const char *host; /* a name or an address, IPv4 or IPv6 */
     int port;         /* 0: the kernel picks a free one */
     int backlog;      /* how many connections may wait for accept() */
-    enum net_sharing {
-        NET_ALONE,      /* the port is this one listener's */
-        NET_SHARE,      /* the first of several listeners on one port: it must be free */
-        NET_SHARE_ALSO, /* one more of them; the kernel gives each its part of the clients */
-    } sharing;
+    /* Sets options of a chapter's own, before bind() and after it. Returns 0, or -1 with errno. It
+     * may be NULL. setsockopt(2) */
+    int (*prepare)(int fd, bool bound);
 };
 
 /* An option that only one chapter has. An array of them (at most 8) ends with a NULL name. */
@@ -43,13 +41,6 @@ int net_number(const char *option, const char *text, int min, int max);
 /* A listening TCP socket, the caller's to close; -1 after saying why. Also makes the process fit
  * to serve: ignores SIGPIPE, raises the soft limit of descriptors to the hard one. listen(2) */
 int net_listen(const struct net_settings *settings, bool nonblocking);
-
-/* Does the kernel balance connections between listeners that share a port? SO_REUSEPORT, socket(7);
- * FreeBSD's is called SO_REUSEPORT_LB. Elsewhere the option means something else. */
-bool net_can_share(void);
-
-/* The port that a listener has got. */
-int net_port(int listener);
 
 /* Prints the ready line, "listening on ADDRESS:PORT", on stdout: call it when all is set up.
  * Returns 0, or -1 after saying why. */
