@@ -296,14 +296,13 @@ int main(int argc, char **argv)
          NULL},
         {0}};
     struct net_settings settings = net_parse(argc, argv, extra);
+    int idle_s = extra[1].value ? net_number("--idle-timeout", extra[1].value, 1, 86400) : 0;
     struct server server = {.listener = net_listen(&settings, true)};
 
     if (server.listener < 0)
         return 1;
     server.edge_triggered = extra[0].value;
-    server.timer = -1;
-    if (extra[1].value)
-        server.timer = open_timer(net_number("--idle-timeout", extra[1].value, 1, 86400));
+    server.timer = idle_s > 0 ? open_timer(idle_s) : -1;
     server.epoll = epoll_create1(EPOLL_CLOEXEC);
     server.signals = open_signalfd();
     if (server.epoll < 0 || server.signals < 0 ||
