@@ -93,8 +93,8 @@ setup_install() { # things...; fails, and says what to run, when it may not inst
     fi
     echo "installing:$packages" >&2
     log=$(mktemp)
-    [ "$manager" != apt ] || DEBIAN_FRONTEND=noninteractive $root apt-get update >"$log" 2>&1 || true
-    if ! DEBIAN_FRONTEND=noninteractive $root $line >>"$log" 2>&1; then
+    [ "$manager" != apt ] || $root env DEBIAN_FRONTEND=noninteractive apt-get update >"$log" 2>&1 || true
+    if ! $root env DEBIAN_FRONTEND=noninteractive $line >>"$log" 2>&1; then
         tail -n 5 "$log" >&2
         echo "could not install. Please run:  ${root:+$root }$line" >&2
         rm -f "$log"
