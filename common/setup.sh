@@ -3,6 +3,10 @@
 #
 #   setup_need NAME...   stop if one of these cannot be had
 #   setup_want NAME...   install these if possible, go on without them if not
+#   setup_build DIR ROOT configure the build, and again when a library has come or gone since
+#
+# Functions in (round brackets) run in a shell of their own, so that their variables are nobody
+# else's: whoever sources this has a "root" and a "log", too.
 
 setup_have() {
     case $1 in
@@ -42,16 +46,16 @@ setup_package() { # manager, thing
     esac
 }
 
-setup_manager() {
+setup_manager() (
     for manager in apt-get dnf pacman brew pkg; do
         if command -v $manager >/dev/null 2>&1; then
             echo "${manager%-get}"
             return
         fi
     done
-}
+)
 
-setup_command() { # manager, packages...
+setup_command() ( # manager, packages...
     manager=$1
     shift
     case $manager in
@@ -61,16 +65,17 @@ setup_command() { # manager, packages...
     brew) echo "brew install $*" ;;
     pkg) echo "pkg install -y $*" ;;
     esac
-}
+)
 
 # Prints the things among its arguments that are not there yet.
-setup_missing() {
+setup_missing() (
     for thing in "$@"; do
         setup_have "$thing" || printf '%s ' "$thing"
     done
-}
+)
 
-setup_install() { # things...; fails, and says what to run, when it may not install
+# Answers 2, after saying what to run, when it may not install, and 1 when that went wrong.
+setup_install() ( # things...
     manager=$(setup_manager)
     packages=
     for thing in "$@"; do
@@ -78,7 +83,7 @@ setup_install() { # things...; fails, and says what to run, when it may not inst
     done
     if [ -z "$manager" ]; then
         echo "missing:$packages. Install them with your system's package manager." >&2
-        return 1
+        return 2
     fi
     # shellcheck disable=SC2086
     line=$(setup_command "$manager" $packages)
@@ -88,7 +93,7 @@ setup_install() { # things...; fails, and says what to run, when it may not inst
         sudo -n true 2>/dev/null && root=sudo
         if [ -z "$root" ]; then
             echo "missing:$packages. Please run:  sudo $line" >&2
-            return 1
+            return 2
         fi
     fi
     echo "installing:$packages" >&2
@@ -101,9 +106,9 @@ setup_install() { # things...; fails, and says what to run, when it may not inst
         return 1
     fi
     rm -f "$log"
-}
+)
 
-setup_need() {
+setup_or_fail() (
     # shellcheck disable=SC2046
     if [ -n "$(setup_missing "$@")" ]; then
         setup_install $(setup_missing "$@") || exit 1
@@ -112,10 +117,33 @@ setup_need() {
         echo "still missing after the installation: $thing" >&2
         exit 1
     done
+)
+
+setup_need() {
+    setup_or_fail "$@" || exit 1
 }
 
-setup_want() {
-    for thing in $(setup_missing "$@"); do
-        setup_install "$thing" || echo "going on without $thing" >&2
+# All at once; but when a package is not to be had, the others may be.
+setup_want() (
+    missing=$(setup_missing "$@")
+    [ -n "$missing" ] || return 0
+    status=0
+    # shellcheck disable=SC2086
+    setup_install $missing || status=$?
+    for thing in $missing; do
+        [ $status != 1 ] || setup_have "$thing" || setup_install "$thing" || true
+        setup_have "$thing" || echo "going on without $thing" >&2
     done
-}
+)
+
+# meson asks for libraries only when it configures: who runs bench/run first and installs Criterion
+# later would have no tests.
+setup_build() ( # build directory, root of the tree
+    missing=$(setup_missing criterion jansson libuv libevent libev liburing)
+    if [ ! -f "$1/build.ninja" ]; then
+        meson setup "$1" "$2" || exit 1
+    elif [ ! -f "$1/missing" ] || [ "$(cat "$1/missing")" != "$missing" ]; then
+        meson setup --reconfigure "$1" "$2" || exit 1
+    fi
+    echo "$missing" >"$1/missing"
+)
