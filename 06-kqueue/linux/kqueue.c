@@ -106,7 +106,7 @@ struct kq {
     size_t nbuckets, nknotes;
     struct knote *first, *last;
     sigset_t watched;
-    int bell; /* rings for threads asleep in an epoll that was replaced */
+    int bell; /* an eventfd that rings, for ever, in each epoll that was replaced */
 };
 
 /* What can be ready: the first part of a tag. */
@@ -184,15 +184,21 @@ static int nkqs;
 
 static void knote_free(struct kq *kq, struct knote *kn);
 
+/*
+ * The kqueue's own number is closed by now, and may be anybody's. Signals and files go first: in a
+ * forked child they are the parent's, too, and freeing knotes must not change what it watches.
+ */
 static void kq_dispose(struct kq *kq)
 {
+    kq->fd = -1;
+    close_if_open(kq->signals);
+    close_if_open(kq->files);
+    kq->signals = kq->files = -1;
     for (size_t i = 0; i < kq->nbuckets; i++)
         while (kq->by_ident[i] != NULL)
             knote_free(kq, kq->by_ident[i]);
     close_if_open(kq->writers);
     close_if_open(kq->wake);
-    close_if_open(kq->signals);
-    close_if_open(kq->files);
     close_if_open(kq->bell);
     free(kq->slots);
     free(kq->by_ident);
@@ -555,7 +561,7 @@ static bool read_fill(struct half *h, int fd, uint32_t ready, struct kevent *eve
         }
         if (errno != EINVAL)
             return errno != EBADF;
-        h->flags |= LISTENER; /* only a listening socket calls FIONREAD invalid */
+        h->flags |= LISTENER; /* a listening socket calls FIONREAD invalid */
     }
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) < 0)
         return errno != EBADF;
@@ -640,11 +646,21 @@ static uint64_t helper_tag(const struct knote *kn)
     return tag_make(kn->filter == EVFILT_TIMER ? KIND_TIMER : KIND_PROC, kn->gen, kn->handle);
 }
 
+/* EPOLLHUP, of a process that was waited for, can not be declined: see half_interest(). */
+static uint32_t helper_interest(const struct knote *kn)
+{
+    return kn->flags & EV_DISABLE ? EPOLLONESHOT : EPOLLIN;
+}
+
+/* close() alone would leave it in R as long as a forked child holds it. */
 static void helper_close(struct kq *kq, struct knote *kn)
 {
     int fd = kn->handle;
+    if (fd < 0)
+        return;
     handle_unlink(kq, kn);
-    close_if_open(fd);
+    epoll_change(kq->fd, EPOLL_CTL_DEL, fd, 0, 0);
+    close(fd);
 }
 
 /* Gives fd to the knote and puts it into R. On error fd is closed. */
@@ -654,8 +670,7 @@ static int helper_open(struct kq *kq, struct knote *kn, int fd)
         return errno;
     kn->handle = fd;
     handle_link(kq, kn);
-    uint32_t interest = kn->flags & EV_DISABLE ? 0 : EPOLLIN;
-    int error = epoll_change(kq->fd, EPOLL_CTL_ADD, fd, interest, helper_tag(kn));
+    int error = epoll_change(kq->fd, EPOLL_CTL_ADD, fd, helper_interest(kn), helper_tag(kn));
     if (error != 0)
         helper_close(kq, kn);
     return error;
@@ -824,7 +839,8 @@ static void signal_unset(struct kq *kq, struct knote *kn)
     if (kn->ident >= SIGNALS_MAX || sigismember(&kq->watched, signo) != 1)
         return;
     sigdelset(&kq->watched, signo);
-    signals_update(kq);
+    if (kq->signals >= 0)
+        signals_update(kq);
     signal_unblock(signo);
 }
 
@@ -922,23 +938,47 @@ static void vnode_event(struct kq *kq, struct knote *kn, uint32_t mask)
     active_add(kq, kn);
 }
 
+/* inotify's queue was full, and events were lost: whatever can have happened to a file may have. */
+static void files_lost(struct kq *kq)
+{
+    struct knote *next;
+    for (size_t i = 0; i < kq->nbuckets; i++) {
+        for (struct knote *kn = kq->by_ident[i]; kn != NULL; kn = next) {
+            next = kn->next_ident;
+            if (kn->filter == EVFILT_VNODE)
+                vnode_event(kq, kn, IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF);
+        }
+    }
+}
+
+static void file_event(struct kq *kq, const struct inotify_event *e)
+{
+    struct knote *next;
+    if (e->mask & IN_Q_OVERFLOW)
+        files_lost(kq);
+    /* In a watched directory the children's writes are reported too: with their names. */
+    if (e->len > 0 && !(e->mask & DIRECTORY_CHANGED))
+        return;
+    for (struct knote *kn = handle_find(kq, e->wd, EVFILT_VNODE); kn != NULL; kn = next) {
+        next = handle_next(kn->next_handle, e->wd, EVFILT_VNODE);
+        /* IN_IGNORED: the file is no more, so nobody has it open; another may get its inode. */
+        if (e->mask & IN_IGNORED)
+            knote_free(kq, kn);
+        else
+            vnode_event(kq, kn, e->mask);
+    }
+}
+
 /* Reads what inotify has to tell, and puts the knotes it concerns into the active list. */
 static void files_take(struct kq *kq)
 {
     _Alignas(struct inotify_event) char buffer[4096];
     ssize_t n;
-    while ((n = read(kq->files, buffer, sizeof(buffer))) > 0) {
+    while (kq->files >= 0 && (n = read(kq->files, buffer, sizeof(buffer))) > 0) {
         const struct inotify_event *e;
         for (char *at = buffer; at < buffer + n; at += sizeof(*e) + e->len) {
             e = (const struct inotify_event *)(const void *)at;
-            /* In a watched directory the children's writes are reported too: with their names. */
-            if (e->len > 0 && !(e->mask & DIRECTORY_CHANGED))
-                continue;
-            struct knote *next;
-            for (struct knote *kn = handle_find(kq, e->wd, EVFILT_VNODE); kn != NULL; kn = next) {
-                next = handle_next(kn->next_handle, e->wd, EVFILT_VNODE);
-                vnode_event(kq, kn, e->mask);
-            }
+            file_event(kq, e);
         }
     }
 }
@@ -964,7 +1004,6 @@ static int vnode_set(struct kq *kq, struct knote *kn, const struct kevent *chang
     int error = files_open(kq);
     if (error != 0)
         return error;
-    files_take(kq); /* what happened before must not count for the new knote */
     snprintf(path, sizeof(path), "/proc/self/fd/%d", (int)kn->ident);
     int watch = inotify_add_watch(kq->files, path,
                                   IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | DIRECTORY_CHANGED);
@@ -983,7 +1022,7 @@ static void vnode_unset(struct kq *kq, struct knote *kn)
 {
     int watch = kn->handle;
     handle_unlink(kq, kn);
-    if (watch >= 0 && handle_find(kq, watch, EVFILT_VNODE) == NULL)
+    if (watch >= 0 && kq->files >= 0 && handle_find(kq, watch, EVFILT_VNODE) == NULL)
         inotify_rm_watch(kq->files, watch);
 }
 
@@ -1029,7 +1068,7 @@ static void knote_switch(struct kq *kq, struct knote *kn, uint16_t change)
     kn->flags = flags_switched(kn->flags, change);
     bool disabled = (kn->flags & EV_DISABLE) != 0;
     if (kn->filter == EVFILT_TIMER || kn->filter == EVFILT_PROC)
-        epoll_change(kq->fd, EPOLL_CTL_MOD, kn->handle, disabled ? 0 : EPOLLIN, helper_tag(kn));
+        epoll_change(kq->fd, EPOLL_CTL_MOD, kn->handle, helper_interest(kn), helper_tag(kn));
     else if (disabled)
         active_remove(kq, kn);
     else
@@ -1059,6 +1098,8 @@ static int knote_change(struct kq *kq, const struct kevent *change)
 {
     struct stat now;
     bool created = false;
+    if (change->filter == EVFILT_VNODE)
+        files_take(kq); /* what happened until now is not for a knote that is about to be made */
     struct knote *kn = knote_find(kq, change->ident, change->filter);
     if (kn != NULL && kn->filter == EVFILT_VNODE && vnode_stale(kn, &now)) {
         knote_free(kq, kn);
@@ -1117,9 +1158,15 @@ static int change_apply(struct kq *kq, const struct kevent *change)
 
 /* ---- Delivery -------------------------------------------------------------------------------- */
 
-/* Stores the event of one active knote, and does what its manners ask for. */
-static void active_store(struct kq *kq, struct knote *kn, struct kevent *event)
+/* Stores the event of one active knote, and does what its manners ask for. Returns 1, or 0 if the
+ * knote is stale. */
+static int active_store(struct kq *kq, struct knote *kn, struct kevent *event)
 {
+    struct stat now;
+    if (kn->filter == EVFILT_VNODE && vnode_stale(kn, &now)) {
+        knote_free(kq, kn);
+        return 0;
+    }
     active_remove(kq, kn);
     *event = (struct kevent){.ident = kn->ident,
                              .filter = (short)kn->filter,
@@ -1129,7 +1176,7 @@ static void active_store(struct kq *kq, struct knote *kn, struct kevent *event)
                              .udata = kn->udata};
     if (kn->flags & EV_ONESHOT) {
         knote_free(kq, kn);
-        return;
+        return 1;
     }
     if (kn->flags & EV_CLEAR) {
         kn->pending = false;
@@ -1139,15 +1186,17 @@ static void active_store(struct kq *kq, struct knote *kn, struct kevent *event)
     if (kn->flags & EV_DISPATCH)
         kn->flags |= EV_DISABLE;
     active_add(kq, kn); /* still pending: to the end of the list, the others come first */
+    return 1;
 }
 
 static int active_deliver(struct kq *kq, struct kevent *events, int room)
 {
     int stored = 0;
+    files_take(kq);
     struct knote *last = kq->last, *next;
     for (struct knote *kn = kq->first; kn != NULL && stored < room; kn = next) {
         next = kn == last ? NULL : kn->next;
-        active_store(kq, kn, &events[stored++]);
+        stored += active_store(kq, kn, &events[stored]);
     }
     wake_update(kq);
     return stored;
@@ -1179,9 +1228,7 @@ static int deliver(struct kq *kq, const struct epoll_event *ready, int n, struct
         case KIND_PROC:
             stored += helper_deliver(kq, tag, EVFILT_PROC, &events[stored]);
             break;
-        default: /* KIND_WAKE, KIND_SIGNALS, KIND_FILES */
-            if (tag_kind(tag) == KIND_FILES)
-                files_take(kq);
+        default:         /* KIND_WAKE, KIND_SIGNALS, KIND_FILES: all mean the active list */
             if (!active) /* twice would report a level knote twice */
                 stored += active_deliver(kq, &events[stored], spare);
             active = true;
@@ -1199,7 +1246,7 @@ static int deliver(struct kq *kq, const struct epoll_event *ready, int n, struct
  * gone. kevent() drops these reports, but they would wake it for ever. The way out: a new epoll in
  * the place of the old one, with all members but the dead.
  */
-static void halves_move(struct kq *kq, int which, int from, int to)
+static bool halves_move(struct kq *kq, int which, int from, int to)
 {
     enum kind kind = which == READING ? KIND_READ : KIND_WRITE;
     for (int fd = 0; (size_t)fd < kq->nslots; fd++) {
@@ -1209,52 +1256,51 @@ static void halves_move(struct kq *kq, int which, int from, int to)
         uint32_t interest = half_interest(h, which);
         uint64_t tag = tag_make(kind, h->gen, fd);
         /* The old epoll knows whether the number still names the file that was registered. */
-        if (epoll_change(from, EPOLL_CTL_MOD, fd, interest, tag) != 0 ||
-            epoll_change(to, EPOLL_CTL_ADD, fd, interest, tag) != 0)
+        if (epoll_change(from, EPOLL_CTL_MOD, fd, interest, tag) != 0)
             h->flags = 0;
+        else if (epoll_change(to, EPOLL_CTL_ADD, fd, interest, tag) != 0)
+            return false;
     }
+    return true;
 }
 
-static void helpers_move(struct kq *kq, int to)
+static bool helpers_move(struct kq *kq, int to, int writers)
 {
-    for (size_t i = 0; i < kq->nbuckets; i++) {
-        for (struct knote *kn = kq->by_ident[i]; kn != NULL; kn = kn->next_ident) {
-            if (kn->filter == EVFILT_TIMER || kn->filter == EVFILT_PROC) {
-                uint32_t interest = kn->flags & EV_DISABLE ? 0 : EPOLLIN;
-                epoll_change(to, EPOLL_CTL_ADD, kn->handle, interest, helper_tag(kn));
-            }
-        }
-    }
+    const uint64_t own[] = {tag_make(KIND_WAKE, 0, kq->wake),
+                            tag_make(KIND_SIGNALS, 0, kq->signals),
+                            tag_make(KIND_FILES, 0, kq->files), tag_make(KIND_WRITERS, 0, writers)};
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+        if (tag_fd(own[i]) >= 0 &&
+            epoll_change(to, EPOLL_CTL_ADD, tag_fd(own[i]), EPOLLIN, own[i]) != 0)
+            return false;
+    for (size_t i = 0; i < kq->nbuckets; i++)
+        for (struct knote *kn = kq->by_ident[i]; kn != NULL; kn = kn->next_ident)
+            if ((kn->filter == EVFILT_TIMER || kn->filter == EVFILT_PROC) &&
+                epoll_change(to, EPOLL_CTL_ADD, kn->handle, helper_interest(kn), helper_tag(kn)))
+                return false;
+    return true;
 }
 
+/* Both epolls are replaced at the end, when all have moved, or not at all: out of memory, it is
+ * better to be woken in vain for a while than to lose a knote. */
 static void kq_renew(struct kq *kq)
 {
     int readers = epoll_create1(EPOLL_CLOEXEC);
     int writers = epoll_create1(EPOLL_CLOEXEC);
-    int bell = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (readers >= 0 && writers >= 0 && bell >= 0) {
-        const uint64_t own[] = {
-            tag_make(KIND_WAKE, 0, kq->wake), tag_make(KIND_SIGNALS, 0, kq->signals),
-            tag_make(KIND_FILES, 0, kq->files), tag_make(KIND_WRITERS, 0, kq->writers)};
-        halves_move(kq, READING, kq->fd, readers);
-        if (kq->writers >= 0) {
-            halves_move(kq, WRITING, kq->writers, writers);
+    if (kq->bell < 0)
+        kq->bell = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    /* Threads asleep in the old epoll must come over. The bell rings there, for all of them. */
+    uint64_t ring = tag_make(KIND_WAKE, 0, kq->bell);
+    if (readers >= 0 && writers >= 0 && halves_move(kq, READING, kq->fd, readers) &&
+        halves_move(kq, WRITING, kq->writers, writers) &&
+        helpers_move(kq, readers, kq->writers >= 0 ? writers : -1) &&
+        epoll_change(kq->fd, EPOLL_CTL_ADD, kq->bell, EPOLLIN, ring) == 0) {
+        if (kq->writers >= 0)
             dup3(writers, kq->writers, O_CLOEXEC);
-        }
-        for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-            if (tag_fd(own[i]) >= 0)
-                epoll_change(readers, EPOLL_CTL_ADD, tag_fd(own[i]), EPOLLIN, own[i]);
-        helpers_move(kq, readers);
-        /* Threads asleep in the old epoll must come over. The bell rings there, for all of them. */
-        epoll_change(kq->fd, EPOLL_CTL_ADD, bell, EPOLLIN, tag_make(KIND_WAKE, 0, bell));
         dup3(readers, kq->fd, O_CLOEXEC);
-        close_if_open(kq->bell);
-        kq->bell = bell;
-        bell = -1;
     }
     close_if_open(readers);
     close_if_open(writers);
-    close_if_open(bell);
     kq->stale = 0;
 }
 
@@ -1274,8 +1320,10 @@ static int wait_ready(int epfd, struct epoll_event *ready, int max, const struct
         return n;
 #endif
     /* An older kernel, or a sandbox: whole milliseconds, rounded up, for early would be wrong. */
-    int64_t ms = (int64_t)left->tv_sec * 1000 + (left->tv_nsec + 999999) / 1000000;
-    return epoll_wait(epfd, ready, max, ms > INT_MAX ? INT_MAX : (int)ms);
+    if (left->tv_sec >= INT_MAX / 1000)
+        return epoll_wait(epfd, ready, max, INT_MAX);
+    return epoll_wait(epfd, ready, max,
+                      (int)(left->tv_sec * 1000 + (left->tv_nsec + 999999) / 1000000));
 }
 
 /* Nanoseconds on a clock that nobody sets. */

@@ -44,7 +44,10 @@
  *     they report, and renews its epoll instance; an outer epoll or kqueue that watches this one
  *     loses it then. It can not notice when the number is in use again and was not registered
  *     again. So EV_DELETE first if you dup() or fork().
- *   EVFILT_VNODE can not see close(). A knote whose number names another file is dropped.
+ *   EVFILT_VNODE can not see close(). A knote whose number names another file is dropped; one that
+ *     was closed and opened again on the same file goes on.
+ *   EVFILT_VNODE after more changes between two calls than fs.inotify.max_queued_events allows:
+ *     NOTE_WRITE, NOTE_ATTRIB and NOTE_RENAME may be reported without reason, none is missing.
  *   EV_ONESHOT events are checked again at delivery, as on macOS; elsewhere one may be stale.
  *   WRITE with EV_CLEAR fires again only after send() said EAGAIN, not on every acknowledgement.
  *   WRITE does not say EV_EOF after our own shutdown(SHUT_WR).
@@ -60,9 +63,11 @@
  *     watched directory is not reported. NOTE_REVOKE never comes.
  *   udata is overwritten by every change, as on FreeBSD. Always pass it.
  *   The kqueue descriptor is close-on-exec. fork() lets the child inherit it, which a BSD does not:
- *     the child must not use it, nor expect its own changes to stay its own.
+ *     the child may close it, and must do nothing else with it.
  *   close(kq) can not be seen. The next kqueue() call frees the memory and the helper descriptors
  *     (an eventfd; and on first use W, signalfd, inotify, and one for each timer and process).
+ *     Until then kevent() may take changes for the closed number, and who waits there goes on.
+ *   A dup() of a kqueue is no kqueue: EBADF.
  *   EVFILT_VNODE needs /proc mounted. EVFILT_PROC needs Linux 5.3 (older: ENOTSUP), and timeouts
  *     finer than a millisecond 5.11 (older: rounded up).
  *   One call delivers at most 512 events; the rest come with the next call.
