@@ -125,9 +125,16 @@ static void close_conn(struct server *server, struct conn *conn)
  * that nothing is read while bytes are unsent, and no batch names a connection twice.
  *
  * With EV_CLEAR (edge-triggered) what is left over is not reported again. But EV_ADD looks at the
- * socket anew: so to add once more is to ask for one more turn, after everybody else's. */
+ * socket anew: so to add once more is to ask for one more turn, after everybody else's.
+ *
+ * A turn notes two changes at most. If these do not fit, the others go first: before the turn, for
+ * one of them may be refused, and then end this very connection. */
 static void take_turn(struct server *server, struct conn *conn)
 {
+    if (server->change_count > EVENTS_PER_WAIT - 2)
+        send_changes(server);
+    if (conn->fd < 0)
+        return;
     enum conn_next before = conn->next, next;
     int turns = server->clear ? TURNS_PER_EDGE : 1;
     do

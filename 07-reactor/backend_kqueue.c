@@ -77,7 +77,13 @@ static int change(void *argument, int fd, unsigned before, unsigned after)
     struct kevent now[2];
     int count = prepare(now, fd, before, after);
     /* Without room for answers the first error ends it, and is kevent()'s own. */
-    return kevent(state->kq, now, count, NULL, 0, NULL);
+    int result = kevent(state->kq, now, count, NULL, 0, NULL);
+    if (result < 0 && !before && count == 2) { /* one filter without the other is no addition */
+        int error = errno;
+        change(state, fd, REACTOR_READ, 0);
+        errno = error;
+    }
+    return result;
 }
 
 static int wait_for_events(void *argument, struct backend_event *events, int most, int timeout_ms)

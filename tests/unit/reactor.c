@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backends.h"
@@ -156,6 +157,43 @@ ON_EVERY_BACKEND(errors_come_back)
         cr_expect_eq(reactor_add(reactor, high, REACTOR_READ, count_call, NULL), -1);
         cr_expect_eq(errno, EMFILE);
     }
+}
+
+static void count_error(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)argument;
+    if (ready != REACTOR_ERROR)
+        return;
+    calls++;
+    cr_expect_eq(reactor_remove(reactor, fd), 0);
+    close(fd);
+}
+
+/* The layer needs a descriptor more for the first one that is to be written to. */
+ON_EVERY_BACKEND(kqueue_refuses_whole_changes)
+{
+    int pair[2], other[2];
+    struct rlimit limit;
+    make_pair(pair);
+    make_pair(other);
+    give(pair[1], "x", 1);
+    calls = 0;
+    int next = dup(pair[0]);
+    close(next);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = (rlim_t)next;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (strcmp(reactor_backend(reactor), "kqueue") != 0 ||
+        reactor_add(reactor, pair[0], REACTOR_READ | REACTOR_WRITE, count_call, NULL) == 0)
+        cr_skip_test("only kqueue over epoll needs it");
+    cr_expect_eq(errno, EMFILE);
+    clock_t before = clock();
+    run_for(reactor, 100);
+    cr_expect_lt(clock() - before, CLOCKS_PER_SEC / 25, "a descriptor that was not added wakes it");
+    cr_assert_eq(reactor_add(reactor, other[0], REACTOR_READ, count_error, NULL), 0);
+    cr_assert_eq(reactor_modify(reactor, other[0], REACTOR_READ | REACTOR_WRITE), 0);
+    run_for(reactor, 20);
+    cr_expect_eq(calls, 1, "a refused change comes back as an error");
 }
 
 Test(reactor, unknown_backend)
