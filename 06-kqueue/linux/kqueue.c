@@ -485,7 +485,7 @@ static int writers_open(struct kq *kq)
 
 static int half_create(struct kq *kq, const struct kevent *change, int fd, int which)
 {
-    if (fcntl(fd, F_GETFD) < 0)
+    if ((size_t)fd >= kq->nslots && fcntl(fd, F_GETFD) < 0)
         return EBADF; /* before the table grows to reach an impossible number */
     if (!slots_grow(kq, fd))
         return ENOMEM;
@@ -511,6 +511,13 @@ static uint16_t flags_switched(uint16_t flags, uint16_t change)
     return change & EV_ENABLE ? (uint16_t)(flags & ~EV_DISABLE) : flags;
 }
 
+/* epoll's answer to a change of what it may have forgotten: EPERM means that the number is now a
+ * file's that is always ready, so that what we look for is not there. */
+static int half_forgotten(int error)
+{
+    return error == EPERM ? ENOENT : error;
+}
+
 /*
  * One change to READ or WRITE. The table may hold a knote whose descriptor was closed since: epoll
  * forgot it then, and says so with ENOENT or EBADF. That is the moment to drop ours, too.
@@ -526,13 +533,14 @@ static int half_change(struct kq *kq, const struct kevent *change, int which)
     struct half *h = half_find(kq, fd, which);
     if (h != NULL && (change->flags & EV_DELETE)) {
         h->flags = 0;
-        return epoll_change(which == READING ? kq->fd : kq->writers, EPOLL_CTL_DEL, fd, 0, 0);
+        int epfd = which == READING ? kq->fd : kq->writers;
+        return half_forgotten(epoll_change(epfd, EPOLL_CTL_DEL, fd, 0, 0));
     }
     if (h != NULL) {
         struct half changed = *h;
         changed.udata = change->udata;
         changed.flags = flags_switched(h->flags, change->flags);
-        error = half_register(kq, EPOLL_CTL_MOD, fd, which, &changed);
+        error = half_forgotten(half_register(kq, EPOLL_CTL_MOD, fd, which, &changed));
         if (error == 0)
             *h = changed;
         else if (error == ENOENT || error == EBADF)

@@ -759,6 +759,28 @@ LAYER(short_connections, "300 connections, closed without EV_DELETE: each number
     cr_assert_leq(descriptors(), before + 1, "W, and nothing else");
 }
 
+LAYER(closed_and_now_a_file, "a socket's number that names a regular file now has no knote")
+{
+    int kq = kqueue(), end[2];
+    char path[] = "/tmp/kqueue-test-XXXXXX";
+    for (int i = 0; i < 2; i++) {
+        socket_pair(end);
+        cr_assert_eq(apply(kq, change(end[0], EVFILT_READ, EV_ADD)), 0);
+        close(end[0]);
+        int file = i == 0 ? mkstemp(path) : open(path, O_RDWR);
+        cr_assert_eq(file, end[0]);
+        int error = apply(kq, change(file, EVFILT_READ, i == 0 ? EV_DELETE : EV_ADD));
+#ifdef KQUEUE_OVER_EPOLL
+        cr_assert_eq(error, i == 0 ? ENOENT : ENOTSUP, "%s", strerror(error));
+#else
+        cr_assert_eq(error, i == 0 ? ENOENT : 0, "%s", strerror(error));
+#endif
+        close(file);
+        close(end[1]);
+    }
+    unlink(path);
+}
+
 LAYER(leftover_of_a_dup, "a closed descriptor whose dup() lives neither reports nor spins")
 {
     int kq = kqueue(), end[2], fresh[2];

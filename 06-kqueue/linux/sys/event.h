@@ -2,10 +2,10 @@
  * sys/event.h - the kqueue interface of the BSDs, for Linux, on top of epoll.
  *
  * WHAT IT IS NOT: a way to make Linux faster. Underneath is epoll, the same as in chapter 05.
- * Each change is one epoll_ctl(), each READ event costs one more system call to fill `data`, and
- * sending changes along with the wait, kqueue's great saving on a BSD, saves nothing here. A figure
- * measured through this layer says nothing about kqueue. The layer has one purpose: who owns no BSD
- * can read, run and change chapter 06, and the same source then runs on FreeBSD and macOS.
+ * Each change is one epoll_ctl(), each READ or WRITE event costs one more system call to fill
+ * `data`, and sending changes along with the wait, kqueue's great saving on a BSD, saves nothing
+ * here. A figure measured through this layer says nothing about kqueue. The layer has one purpose:
+ * who owns no BSD can read, run and change chapter 06; the source is FreeBSD's and macOS's, too.
  *
  * A program includes <sys/event.h> as it would there. KQUEUE_OVER_EPOLL is defined by this header
  * alone, so that a program can tell. The names and numbers are those of FreeBSD.
@@ -56,7 +56,8 @@
  *     not happen while it is watched. EV_DELETE unblocks it again, in the thread that deletes.
  *     Register before creating threads, so that all of them inherit the block. Several equal
  *     signals between two calls may count as one. Use kill(): a signal that pthread_kill() or
- *     raise() sends to one thread is seen only when that thread itself waits.
+ *     raise() sends to one thread is seen only when that thread itself waits. The block outlives
+ *     fork() and exec: a child that is to be ended by the signal has to unblock it.
  *   EVFILT_TIMER: data 0 counts as 1, as on FreeBSD; NOTE_ABSTIME is on CLOCK_REALTIME.
  *   EVFILT_USER: NOTE_TRIGGER in the change that creates the knote does not trigger, as on FreeBSD.
  *   EVFILT_VNODE: NOTE_DELETE comes when the last name is gone, before that NOTE_LINK. Removing a
@@ -66,7 +67,8 @@
  *     the child may close it, and must do nothing else with it.
  *   close(kq) can not be seen. The next kqueue() call frees the memory and the helper descriptors
  *     (an eventfd; and on first use W, signalfd, inotify, and one for each timer and process).
- *     Until then kevent() may take changes for the closed number, and who waits there goes on.
+ *     Until then kevent() may take changes for the closed number. And do not close a kqueue that
+ *     another thread waits for: a BSD wakes that thread, here it goes on.
  *   A dup() of a kqueue is no kqueue: EBADF.
  *   EVFILT_VNODE needs /proc mounted. EVFILT_PROC needs Linux 5.3 (older: ENOTSUP), and timeouts
  *     finer than a millisecond 5.11 (older: rounded up).
