@@ -96,11 +96,11 @@ static void read_log(const char *path)
         struct kind *kind =
             find_or_add(name, strspn(name, "abcdefghijklmnopqrstuvwxyz_0123456789"));
         own = own || own_code(name);
-        ready = ready || strstr(name, "write(1, \"listening");
-        if (!kind || ready)
-            continue;
-        kind->at_start++;
-        kind->by_loader += !own;
+        if (kind && !ready) {
+            kind->at_start++;
+            kind->by_loader += !own;
+        }
+        ready = ready || strstr(name, "write(1, \"listening"); /* this is the last one */
     }
     if (log)
         fclose(log);

@@ -67,6 +67,8 @@ const struct fault faults[] = {
     {TRACED("epoll_ctl(): ENOMEM", some_are_lost, "?epoll_ctl", "error=ENOMEM:when=%d+3")},
     {TRACED("pthread_create(): EAGAIN", some_are_lost, "?clone3,?clone", "error=EAGAIN:when=2+3"), .trait = "threads"},
 
+    /* All that a server asks of the kernel before it is ready, but for what fails only when it is
+     * called wrongly: sigaction(), sigprocmask(). */
     {TRACED("start: socket()", start_fails_well, "?socket", "error=EMFILE")},
     {TRACED("start: fcntl()", start_fails_well, "?fcntl", "error=EBADF")},
     {TRACED("start: setsockopt()", start_fails_well, "?setsockopt", "error=ENOBUFS")},
@@ -80,6 +82,7 @@ const struct fault faults[] = {
     {TRACED("start: pipe()", start_fails_well, "?pipe2,?pipe", "error=EMFILE")},
     {TRACED("start: pthread_create()", start_fails_well, "?clone3,?clone", "error=EAGAIN")},
     {PRELOADED("start: malloc()", start_fails_well, "FAULT_MALLOC_AT=1")},
+    {TRACED("start: write()", start_fails_well, "?write", "error=ENOSPC")},
     {TRACED("start: setrlimit()", start_fails_well, "?prlimit64,?setrlimit,?getrlimit", "error=EPERM")},
 
     {PRELOADED("one byte at a time", nobody_notices_at_all_sizes, "FAULT_RECV=1 FAULT_SEND=1")},
