@@ -27,17 +27,14 @@ static void limit_server(int resource, bool limited, rlim_t now)
         cr_skip_test("may not set the server's limits: %s", strerror(errno));
 }
 
-/* Who is served of those who have just come: the others wait, or have ended. */
-static int served_within(struct client *c, int count, int ms)
+/* How many have all their bytes by now; the others wait, or have ended. */
+static int count_served(struct client *c, int count)
 {
     int served = 0;
-    for (int64_t end = now_ms() + patient(ms); served < count && now_ms() < end; nap(1)) {
-        served = 0;
-        for (int i = 0; i < count; i++) {
-            if (!ended(&c[i]))
-                client_take(&c[i], 1000);
-            served += !ended(&c[i]) && c[i].received == c[i].sent;
-        }
+    for (int i = 0; i < count; i++) {
+        if (!ended(&c[i]))
+            client_take(&c[i], 1000);
+        served += !ended(&c[i]) && c[i].received == c[i].sent;
     }
     return served;
 }
@@ -72,15 +69,17 @@ void out_of_descriptors(const struct fault *fault)
     server_start();
     first = client_open();
     client_echo(&first, 1000);
-    limit_server(RLIMIT_NOFILE, true, (rlim_t)server_descriptors() + 10);
+    int full = server_descriptors() + 10, served = 0, lost = 0;
+    limit_server(RLIMIT_NOFILE, true, (rlim_t)full);
     ask(c, MANY);
-    int served = served_within(c, MANY, 400);
-    cr_assert(served >= 5 && served <= 10, "%d served with 10 descriptors left", served);
+    AWAIT(5000, (served = count_served(c, MANY)) >= 5 && server_descriptors() == full);
+    cr_assert(server_descriptors() == full, "it never had all %d descriptors in use", full);
     client_echo(&first, 100000);
     must_settle();
+    served = count_served(c, MANY);
+    cr_assert(served >= 5 && served <= 10, "%d served with 10 descriptors left", served);
     limit_server(RLIMIT_NOFILE, false, 0);
-    served = served_within(c, MANY, 5000);
-    int lost = count_ended(c, MANY);
+    AWAIT(5000, (served = count_served(c, MANY)) + (lost = count_ended(c, MANY)) == MANY);
     cr_assert(served + lost == MANY, "%d of %d still wait, with descriptors again",
               MANY - served - lost, MANY);
     client_echo(&first, 1000);
@@ -122,7 +121,8 @@ void out_of_threads(const struct fault *fault)
     first = client_open();
     client_echo(&first, 1000);
     ask(c, MANY);
-    int served = served_within(c, MANY, 400), lost = count_ended(c, MANY);
+    int served = 0, lost = 0;
+    AWAIT(5000, (served = count_served(c, MANY)) + (lost = count_ended(c, MANY)) == MANY);
     cr_assert(served == THREADS - 1 && served + lost == MANY,
               "%d served and %d turned away, with %d threads left", served, lost, THREADS - 1);
     client_echo(&first, 100000);
@@ -130,7 +130,7 @@ void out_of_threads(const struct fault *fault)
     clients_close(c, MANY);
     AWAIT(5000, server_threads() <= 3);
     ask(c, 5);
-    served = served_within(c, 5, 3000);
+    AWAIT(5000, (served = count_served(c, 5)) == 5);
     cr_assert(served == 5, "%d of 5 served, with threads again", served);
     client_echo(&first, 1000);
     client_close(&first);
