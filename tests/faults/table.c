@@ -85,7 +85,8 @@ const struct fault faults[] = {
     {TRACED("start: write()", start_fails_well, "?write", "error=ENOSPC")},
     {TRACED("start: setrlimit()", start_fails_well, "?prlimit64,?setrlimit,?getrlimit", "error=EPERM")},
 
-    {PRELOADED("one byte at a time", nobody_notices_at_all_sizes, "FAULT_RECV=1 FAULT_SEND=1")},
+    {PRELOADED("one byte in at a time", nobody_notices_at_all_sizes, "FAULT_RECV=1")},
+    {PRELOADED("one byte out at a time", nobody_notices_at_all_sizes, "FAULT_SEND=1")},
     {PRELOADED("three bytes in, two out", nobody_notices_at_all_sizes, "FAULT_RECV=3 FAULT_SEND=2")},
     {PRELOADED("EAGAIN from every second recv() and send()", nobody_notices_at_all_sizes, "FAULT_EAGAIN=2"), .design = LIE},
     {PRELOADED("close(): EINTR", no_descriptor_is_lost, "FAULT_CLOSE=1")},
