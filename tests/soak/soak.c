@@ -88,11 +88,12 @@ static void open_and_close(int count)
 static void traffic(int64_t ms)
 {
     int64_t end = now_ms() + ms;
+    unsigned round = 1;
     clients_open(held, BUSY);
-    for (unsigned round = 1; now_ms() < end; round++) {
+    for (; now_ms() < end; round++) {
         struct client *one = &held[round % BUSY];
         clients_echo(held, BUSY, round % 7 == 0 ? 50000 : round * 37 % 3000 + 1);
-        clients_push(one, 1, one->sent + (round % 5 == 0 ? 2048 * KIB : 10));
+        client_put(one, round % 5 == 0 ? 2048 * KIB : 10);
         if (round % 2)
             client_receive_all(one);
         else if (round % 3)
@@ -101,6 +102,7 @@ static void traffic(int64_t ms)
         *one = client_open();
     }
     clients_close(held, BUSY);
+    printf("# %u rounds of traffic in %.1f s\n", round, (double)ms / 1000);
 }
 
 /* ---- the judgement ---- */
