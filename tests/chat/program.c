@@ -27,6 +27,12 @@ int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int patient(int ms)
+{
+    const char *slow = getenv("ECHO_SLOW");
+    return slow && atoi(slow) > 1 ? ms * atoi(slow) : ms;
+}
+
 static _Noreturn void become(const char *path, char *options, int in, int out)
 {
     char *words[WORDS_MAX] = {(char *)(uintptr_t)path};
