@@ -185,11 +185,12 @@ int net_announce(int listener)
         warn("getsockname");
         return -1;
     }
-    printf("listening on %s\n", address_text((struct sockaddr *)&address, length));
-    if (fflush(stdout) == 0)
-        return 0;
-    warn("stdout");
-    return -1;
+    if (printf("listening on %s\n", address_text((struct sockaddr *)&address, length)) < 0 ||
+        fflush(stdout) == EOF) {
+        warn("stdout");
+        return -1;
+    }
+    return 0;
 }
 
 static int accept_fd(int fd, struct sockaddr *address, socklen_t *length, bool nonblocking)
