@@ -56,19 +56,28 @@ static bool parse(struct call *call, const char *line)
 void story_read_thread(struct story *story, const char *path)
 {
     char line[1024];
+    int before = story->calls;
+    double last = 0; /* when it was last seen */
     FILE *file = fopen(path, "r");
     if (!file)
         err(1, "%s", path);
-    if (story->lanes == LANES_MAX)
-        errx(1, "more than %d threads", LANES_MAX);
     while (fgets(line, sizeof line, file)) {
         struct call *call = new_call(story);
         call->lane = story->lanes;
-        if (!parse(call, line))
+        if (parse(call, line))
+            last = call->end;
+        else
             story->calls--;
+        if (strstr(line, " +++ "))
+            last = atof(line); /* exited, or killed */
     }
     fclose(file);
-    story->lanes++;
+    if (last < story->begin) { /* it had ended: whatever a script runs to start the server, say */
+        story->calls = before;
+        return;
+    }
+    if (++story->lanes > LANES_MAX)
+        errx(1, "more than %d threads", LANES_MAX);
 }
 
 void story_read_actions(struct story *story, const char *path)
@@ -89,6 +98,8 @@ void story_read_actions(struct story *story, const char *path)
     fclose(file);
     if (story->actions == 0)
         errx(1, "%s: the clients did nothing", path);
+    story->begin = story->action[0].time - 0.003;
+    story->end = story->action[story->actions - 1].time + 0.015;
 }
 
 static int by_start(const void *a, const void *b)
@@ -142,8 +153,6 @@ void story_arrange(struct story *story)
     int kept = 0;
     qsort(story->call, (size_t)story->calls, sizeof *story->call, by_start);
     find_clients(story);
-    story->begin = story->action[0].time - 0.003;
-    story->end = story->action[story->actions - 1].time + 0.015;
     for (int i = 0; i < story->calls; i++) {
         struct call call = story->call[i];
         bool slept = call.end - call.start > SLEEPING && may_sleep(&call);

@@ -54,10 +54,10 @@ struct tally {
     double asleep;
 };
 
-/* Reads a thread's file (strace -ff -ttt -T) as the next lane, and the conversation. They end the
- * program if they cannot. */
-void story_read_thread(struct story *story, const char *path);
+/* Reads the conversation, and then a thread's file (strace -ff -ttt -T) as the next lane, unless
+ * the thread had ended before. They end the program if they cannot. */
 void story_read_actions(struct story *story, const char *path);
+void story_read_thread(struct story *story, const char *path);
 
 /* Puts the calls in order, leaves out what was before and after the conversation, and finds out
  * whom each serves. Then counts them (returns how many kinds), and only then shortens: runs of the
