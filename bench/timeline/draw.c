@@ -134,7 +134,7 @@ static void explain(const struct call *call, char *text, size_t room)
     else if (is(call, "accept") && call->result >= 0)
         snprintf(text, room, "%c gets descriptor %ld", who, call->result);
     else if (is(call, "ioctl"))
-        snprintf(text, room, "asks how much there is");
+        snprintf(text, room, call->counts ? "asks how much there is" : "housekeeping");
     else if (is(call, "ctl"))
         snprintf(text, room, "changes what is watched");
     else if (is(call, "wait") || is(call, "poll") || is(call, "select") || is(call, "kevent"))

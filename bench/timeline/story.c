@@ -39,6 +39,8 @@ static bool parse(struct call *call, const char *line)
     if (port && !strncmp(call->name, "accept", 6))
         call->port = atoi(port + 6);
 
+    call->counts = strstr(open, "FIONREAD") != NULL;
+
     const char *result = NULL, *took = strrchr(line, '<');
     for (const char *at = open; (at = strstr(at, " = ")); at += 3)
         result = at + 3;

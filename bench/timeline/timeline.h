@@ -26,6 +26,7 @@ struct call {
     long result, bytes;
     bool again; /* -1 EAGAIN */
     bool unfinished;
+    bool counts; /* an ioctl() that asks how much can be read */
     enum kind kind;
     char name[NAME_MAX_];
     char text[TEXT_MAX]; /* the label */
