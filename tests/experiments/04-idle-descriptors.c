@@ -105,7 +105,7 @@ int main(void)
     faster += measure(1000, true, &p[5], &e[5]);
     expect(p[3] > 20 * p[0] && e[3] < 5 * e[0] + 2, "poll pays for who is idle, epoll does not");
     expect(p[3] > 20 * e[3], "with 4000 idle ones that is a great difference");
-    claim("epoll is always faster than poll", faster, 6,
+    claim("epoll is always faster than poll", faster == 6, 1,
           "%d of 6 rows; 1 of %d ready: %.1f against %.0f us; 1000 of 1000: %.0f against %.0f us",
           faster, MOST, e[3], p[3], e[5], p[5]);
     claim("with epoll only the active connections cost", e[3] < 5 * e[0] + 2, 1,

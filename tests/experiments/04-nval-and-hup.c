@@ -2,7 +2,8 @@
  *
  * POLLHUP needs both directions to be closed. A client that leaves closes one: then poll() says
  * POLLIN, and read() says 0. And POLLHUP, POLLERR and POLLNVAL come unasked, so that a descriptor
- * watched for nothing is not silent: a loop that only stops asking will spin.
+ * watched for nothing is not silent: a loop that only stops asking will spin. (select() says none
+ * of this: because of one closed descriptor it fails for everybody.)
  *
  * Needs: linux
  *
@@ -15,8 +16,11 @@
  *   half-closes, and so do we      IN|OUT|RDHUP|HUP          HUP
  *   and we have closed our end     NVAL                      NVAL
  *   is a file                      IN|OUT                    -
+ *   select() with the closed one in a set: Bad file descriptor
  */
 #include "experiment.h"
+
+#include <sys/select.h>
 
 static int look(int fd, short events)
 {
@@ -51,6 +55,19 @@ static int report(const char *what, int fd)
     return asked | unasked << 16;
 }
 
+static bool select_fails(int closed, int open)
+{
+    struct timeval at_once = {0};
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(closed, &set);
+    FD_SET(open, &set);
+    int ready = select((closed > open ? closed : open) + 1, &set, NULL, NULL, &at_once);
+    bool fails = ready < 0 && errno == EBADF;
+    printf("select() with the closed one in a set: %s\n", fails ? strerror(EBADF) : "works");
+    return fails;
+}
+
 int main(void)
 {
     struct pair silent = connection(), half = connection(), closed = connection(),
@@ -76,6 +93,7 @@ int main(void)
     int after_our_close = report("and we have closed our end", gone.server);
     if (file)
         report("is a file", fileno(file));
+    expect(select_fails(gone.server, closed.server), "select() fails for all of them");
 
     expect((after_close & POLLIN) && !(after_close & POLLHUP), "a client's close is no POLLHUP");
     expect(!(after_half & POLLHUP), "and neither is half of one");

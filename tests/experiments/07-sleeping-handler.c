@@ -127,8 +127,12 @@ int main(void)
 {
     serve("the handler asks the database itself");
     expect(meanwhile == 0 && afterwards == CLIENTS, "everybody waits for the one");
+    int blocked = meanwhile;
     in_a_thread = true;
     serve("it lets a thread of the pool ask");
     expect(meanwhile == CLIENTS && afterwards == CLIENTS, "nobody waits");
+    claim("a loop must not block; work that takes long belongs into a thread",
+          blocked == 0 && meanwhile == CLIENTS, 1, "answered meanwhile: %d of %d, with a thread %d",
+          blocked, CLIENTS, meanwhile);
     return experiment_failed;
 }
