@@ -98,7 +98,7 @@ void story_read_actions(struct story *story, const char *path)
         story->actions++;
     }
     fclose(file);
-    if (story->actions == 0)
+    if (!story->action || story->actions == 0)
         errx(1, "%s: the clients did nothing", path);
     story->begin = story->action[0].time - 0.003;
     story->end = story->action[story->actions - 1].time + 0.015;
