@@ -94,8 +94,11 @@ static void one_case(struct table *table, struct experiment *facts, struct serve
     server->backlog = backlog;
     int started = server_start(server, facts->machine->server_core, trouble, sizeof trouble);
     server->backlog = 0;
-    if (started != 0)
+    if (started != 0) {
+        table_trouble(table, server, trouble);
+        servers_stop(server, 1);
         return;
+    }
     int count = connect_all(clients, server, busy);
     for (int i = 0; i < count; i++) {
         double time = clients[i].milliseconds;
@@ -116,7 +119,7 @@ static void one_case(struct table *table, struct experiment *facts, struct serve
 /* One with a thread for accepting alone, and one with a loop; or those asked for. */
 static bool takes_part(const struct experiment *facts, const struct server *server)
 {
-    if (server->control)
+    if (server_is_twin(server))
         return false;
     return facts->options->servers != NULL || server->reference ||
            strncmp(server->name, "01", 2) == 0;

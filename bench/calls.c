@@ -117,9 +117,15 @@ static void one_server(struct table *table, struct experiment *facts, struct ser
     struct load load;
     int file = mkstemp(path);
     experiment_progress("calls: %s, %d connections", server->name, connections);
-    if (file < 0 || server_start(server, facts->machine->server_core, trouble, sizeof trouble) != 0)
+    if (file < 0)
         return;
     close(file);
+    if (server_start(server, facts->machine->server_core, trouble, sizeof trouble) != 0) {
+        table_trouble(table, server, trouble);
+        servers_stop(server, 1);
+        unlink(path);
+        return;
+    }
     if (load_init(&load, server->port, connections, 64) == 0 &&
         load_open(&load, connections) == LOAD_DONE) {
         pid_t strace = attach(server->pid, path);
@@ -135,7 +141,11 @@ static void one_server(struct table *table, struct experiment *facts, struct ser
         }
         if (strace > 0 && end == LOAD_DONE)
             add_row(table, server, connections, &load, path);
+        else if (end == LOAD_DONE)
+            table_trouble(table, server, "strace may not trace it");
     }
+    if (load.end != LOAD_DONE)
+        table_trouble(table, server, load.trouble);
     load_close(&load);
     servers_stop(server, 1);
     unlink(path);
@@ -161,7 +171,7 @@ int experiment_calls(struct experiment *facts)
     }
     for (int i = 0; i < counts->count; i++) {
         for (int s = 0; s < facts->server_count && !interrupted; s++) {
-            if (!facts->servers[s].control)
+            if (!server_is_twin(&facts->servers[s]))
                 one_server(&table, facts, &facts->servers[s], counts->values[i]);
         }
     }

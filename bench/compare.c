@@ -31,9 +31,9 @@
 #endif
 
 enum {
-    CELL_MS = 20000, /* for one table of nine servers */
+    CELL_MS = 20000, /* for one table of ten servers */
     QUICK_CELL_MS = 2400,
-    USUAL_SERVERS = 9,
+    USUAL_SERVERS = 10,
     WARM_UP_MS = 5,
     COUNTED_MS = 30,
     QUICK_COUNTED_MS = 25,
@@ -73,11 +73,14 @@ static bool refuse_build(const struct options *options, const struct server *ser
     const char *why = NULL;
     if (strpbrk(BENCH_OPTIMIZATION, "01g") != NULL)
         why = "it was built without optimization";
+#ifndef __OPTIMIZE__ /* "plain", and no flag from elsewhere */
+    why = "it was built without optimization";
+#endif
     if (strcmp(BENCH_SANITIZE, "none") != 0)
         why = "it was built with a sanitizer";
     for (int i = 0; i < count; i++) {
         if (roster_is_sanitized(&servers[i]))
-            why = "a server was built with a sanitizer";
+            why = "a server was built with a sanitizer or for coverage";
     }
     if (why == NULL || options->any_build)
         return false;
@@ -86,6 +89,32 @@ static bool refuse_build(const struct options *options, const struct server *ser
             "Use a release build, or --any-build to see the numbers all the same.\n",
             why);
     return true;
+}
+
+static int fail(const char *what)
+{
+    fprintf(stderr, "compare: %s: %s\n", what, strerror(errno));
+    return 1;
+}
+
+/* What can be found wrong before anything is measured. */
+static int check(const struct options *options, const struct record *record)
+{
+    for (int i = record->server_count - options->extra_count; i < record->server_count; i++) {
+        if (!server_exists(&record->servers[i])) {
+            fprintf(stderr, "compare: --server: there is no program %s\nTry 'bench/run --help'.\n",
+                    record->servers[i].command);
+            return 2;
+        }
+    }
+    if (record->cell_count < 0) {
+        fprintf(stderr, "compare: these lists make more than %d tables\nTry 'bench/run --help'.\n",
+                CELL_MOST);
+        return 2;
+    }
+    if (csv_prepare(options->out) != 0)
+        return fail(options->out);
+    return refuse_build(options, record->servers, record->server_count) ? 1 : 0;
 }
 
 static void method_facts(struct provenance *provenance, const struct run *run,
@@ -130,12 +159,6 @@ static int run_experiments(struct experiment *facts)
     return 0;
 }
 
-static int fail(const char *what)
-{
-    fprintf(stderr, "compare: %s: %s\n", what, strerror(errno));
-    return 1;
-}
-
 /* Tables of slices first, then the experiments. A record without cells writes no file. */
 static int compare(const struct options *options, struct record *record, const char *build)
 {
@@ -152,7 +175,6 @@ static int compare(const struct options *options, struct record *record, const c
         .random = clock_now(),
         .progress = isatty(STDERR_FILENO) != 0,
     };
-    record->cell_count = scenario_cells(options, record->cells);
     for (int i = 0; i < record->cell_count; i++)
         scenario_fit(&record->cells[i], &machine, record->server_count);
     if (record_init(record) != 0)
@@ -190,13 +212,15 @@ int main(int argc, char **argv)
     int count = roster_make(&options, build, servers);
     if (count < 0)
         return 2;
-    if (refuse_build(&options, servers, count))
-        return 1;
-    watch_signals();
-    pattern_init();
     record.servers = servers;
     record.server_count = count;
-    int code = compare(&options, &record, build);
+    record.cell_count = scenario_cells(&options, record.cells);
+    int code = check(&options, &record);
+    if (code != 0)
+        return code;
+    watch_signals();
+    pattern_init();
+    code = compare(&options, &record, build);
     record_free(&record);
     return code;
 }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 void csv_text(FILE *file, const char *text)
 {
@@ -129,8 +130,10 @@ void csv_summary(FILE *file, const struct provenance *provenance, const struct r
           "p99_ratio,p99_ratio_low,p99_ratio_high,p99_ratio_q1,p99_ratio_q3\n",
           file);
     for (int cell = 0; cell < record->cell_count; cell++) {
-        for (int server = 0; server < record->server_count; server++)
-            summary_line(file, record, cell, server);
+        for (int server = 0; server < record->server_count; server++) {
+            if (record_takes_part(record, cell, server))
+                summary_line(file, record, cell, server);
+        }
     }
 }
 
@@ -152,11 +155,16 @@ static int write_one(const char *directory, const char *name, writer *write,
     return fclose(file) != 0 || failed ? -1 : 0;
 }
 
-int csv_write(const char *directory, const struct provenance *provenance,
-              const struct record *record)
+int csv_prepare(const char *directory)
 {
     if (mkdir(directory, 0777) != 0 && errno != EEXIST)
         return -1;
+    return access(directory, W_OK | X_OK);
+}
+
+int csv_write(const char *directory, const struct provenance *provenance,
+              const struct record *record)
+{
     if (write_one(directory, "slices.csv", csv_slices, provenance, record) != 0)
         return -1;
     return write_one(directory, "summary.csv", csv_summary, provenance, record);

@@ -21,7 +21,10 @@ void csv_slices(FILE *file, const struct provenance *provenance, const struct re
 /* summary.csv: one line per server and table. */
 void csv_summary(FILE *file, const struct provenance *provenance, const struct record *record);
 
-/* Both, into `directory`, which is made if need be. 0, or -1 with errno set. */
+/* Makes `directory` if need be. 0, or -1 with errno when no file can be made in it. */
+int csv_prepare(const char *directory);
+
+/* Both, into `directory`, which is there. 0, or -1 with errno set. */
 int csv_write(const char *directory, const struct provenance *provenance,
               const struct record *record);
 

@@ -121,6 +121,22 @@ double machine_memory(const char *name)
     return found ? (double)kib * 1024 : NAN;
 }
 
+double machine_tcp_queues(void)
+{
+    FILE *file = fopen("/proc/net/sockstat", "r");
+    if (file == NULL)
+        return NAN;
+    char line[256];
+    unsigned long long pages = 0;
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file) != NULL) {
+        const char *memory = strncmp(line, "TCP:", 4) == 0 ? strstr(line, " mem ") : NULL;
+        found = memory != NULL && sscanf(memory, " mem %llu", &pages) == 1;
+    }
+    fclose(file);
+    return found ? (double)pages * (double)sysconf(_SC_PAGESIZE) : NAN;
+}
+
 uint64_t machine_memory_available(void)
 {
     double bytes = machine_memory("MemAvailable");
@@ -149,6 +165,11 @@ uint64_t machine_busy(const struct machine *machine)
 double machine_memory(const char *name)
 {
     (void)name;
+    return NAN;
+}
+
+double machine_tcp_queues(void)
+{
     return NAN;
 }
 

@@ -26,6 +26,10 @@ uint64_t machine_busy(const struct machine *machine);
 /* A figure of the kernel's in bytes, by its name in /proc/meminfo; not a number when unknown. */
 double machine_memory(const char *name);
 
+/* What waits in the queues of all TCP sockets, bytes in whole pages: /proc/net/sockstat. Not a
+ * number when unknown. */
+double machine_tcp_queues(void);
+
 /* Memory that can still be had, bytes; 0 where it is not known. */
 uint64_t machine_memory_available(void);
 

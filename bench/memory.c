@@ -22,6 +22,7 @@ struct footprint {
     double stacks; /* the kernel's, one for each thread */
     double tables; /* the process's page tables */
     double slab;   /* everything that the kernel allocated in small pieces, sockets above all */
+    double queues; /* what waits in TCP's queues, of all sockets */
 };
 
 static struct footprint footprint_of(const struct server *server)
@@ -32,6 +33,7 @@ static struct footprint footprint_of(const struct server *server)
     f.tables = process_page_tables(server->pid);
     f.stacks = machine_memory("KernelStack");
     f.slab = machine_memory("Slab");
+    f.queues = machine_tcp_queues();
     return f;
 }
 
@@ -41,7 +43,8 @@ static struct footprint growth(const struct footprint *before, const struct foot
     return (struct footprint){.user = (after->user - before->user) / count,
                               .stacks = (after->stacks - before->stacks) / count,
                               .tables = (after->tables - before->tables) / count,
-                              .slab = (after->slab - before->slab) / count};
+                              .slab = (after->slab - before->slab) / count,
+                              .queues = (after->queues - before->queues) / count};
 }
 
 /* CPU and wake-ups in a second in which nobody speaks. */
@@ -67,6 +70,15 @@ static void add_footprint(struct table *table, const struct footprint *f, bool k
     table_number(table, f->tables, 0);
     table_number(table, kernel ? f->stacks : NAN, 0);
     table_number(table, kernel ? f->slab : NAN, 0);
+    table_number(table, kernel ? f->queues : NAN, 0);
+}
+
+static void report_short(struct table *table, struct server *server, const struct herd_state *state)
+{
+    char text[SERVER_SAID];
+    snprintf(text, sizeof text, "%d clients, then %s", state->open,
+             state->end == LOAD_TURNED_AWAY ? "turned away" : state->trouble);
+    table_trouble(table, server, text);
 }
 
 static void one_server(struct table *table, struct experiment *facts, struct server *server,
@@ -76,18 +88,23 @@ static void one_server(struct table *table, struct experiment *facts, struct ser
     struct herd herd = {0};
     struct herd_state state = {0};
     experiment_progress("memory: %s with %d idle connections", server->name, count);
-    if (server_start(server, facts->machine->server_core, trouble, sizeof trouble) != 0)
+    if (server_start(server, facts->machine->server_core, trouble, sizeof trouble) != 0) {
+        table_trouble(table, server, trouble);
+        servers_stop(server, 1);
         return;
+    }
     server_settle(server);
     server_resume(server);
-    if (herd_create(&herd, server->port, count, 64) == 0) {
-        int first = count > 4 * SAMPLE ? SAMPLE : count / 4;
+    int first = count > 4 * SAMPLE ? SAMPLE : count / 4;
+    if (herd_create(&herd, server->port, count, 64) == 0)
         herd_connect(&herd, first, &state);
-        server_settle(server);
-        struct footprint before = footprint_of(server);
-        server_resume(server);
+    server_settle(server);
+    struct footprint before = footprint_of(server);
+    server_resume(server);
+    if (herd.pid > 0)
         herd_connect(&herd, count, &state);
-        server_settle(server);
+    server_settle(server);
+    if (state.open > first && !interrupted) {
         struct footprint after = footprint_of(server);
         struct footprint each = growth(&before, &after, state.open - first);
         table_text(table, "%s", server->name);
@@ -95,8 +112,10 @@ static void one_server(struct table *table, struct experiment *facts, struct ser
         /* a hundred connections drown in what the rest of the machine allocates meanwhile */
         add_footprint(table, &each, state.open >= 5000);
         add_silence(table, server, facts->options->quick ? MILLISECONDS(200) : SECONDS(1));
-        herd_end(&herd);
     }
+    if (state.open < count)
+        report_short(table, server, &state);
+    herd_end(&herd);
     servers_stop(server, 1);
 }
 
@@ -108,13 +127,14 @@ static int idle_table(struct experiment *facts)
     const struct list *counts = facts->options->quick ? &quick : &usual;
     if (facts->options->idle.count > 0 && facts->options->scenarios.count == 1)
         counts = &facts->options->idle;
-    table_begin(&table, "memory", "Memory and CPU of connections that are silent",
-                "server,idle,user_B,page_tables_B,kernel_stacks_B,slab_B,CPU_ms_a_second,"
-                "wake-ups_a_second");
+    table_begin(
+        &table, "memory", "Memory and CPU of connections that are silent",
+        "server,idle,user_B,page_tables_B,kernel_stacks_B,slab_B,tcp_queues_B,CPU_ms_a_second,"
+        "wake-ups_a_second");
     table_note(&table, "Bytes for each connection: growth from the first few to all of them. Each "
                        "has echoed once.");
     table_note(&table, "Slab holds the sockets of both ends, the servers' and the clients', and "
-                       "swings by half.");
+                       "swings by half. TCP's queues are empty while nobody speaks.");
     table_note(&table, "An idle connection holds no buffer in any of the chapters; up to 64 KiB "
                        "while its bytes are unsent.");
     for (int i = 0; i < counts->count; i++) {
@@ -122,7 +142,7 @@ static int idle_table(struct experiment *facts)
         if (count > facts->machine->descriptors - 200)
             count = (int)facts->machine->descriptors - 200;
         for (int s = 0; s < facts->server_count && count >= 4 && !interrupted; s++) {
-            if (!facts->servers[s].control)
+            if (!server_is_twin(&facts->servers[s]))
                 one_server(&table, facts, &facts->servers[s], count);
         }
     }
@@ -137,8 +157,11 @@ static void slow_crowd(struct table *table, struct experiment *facts, struct ser
     struct load load;
     uint64_t length = facts->options->quick ? MILLISECONDS(500) : SECONDS(3);
     experiment_progress("memory: %s, 100 clients sending a byte ten times a second", server->name);
-    if (server_start(server, facts->machine->server_core, trouble, sizeof trouble) != 0)
+    if (server_start(server, facts->machine->server_core, trouble, sizeof trouble) != 0) {
+        table_trouble(table, server, trouble);
+        servers_stop(server, 1);
         return;
+    }
     server_settle(server);
     struct footprint before = footprint_of(server);
     server_resume(server);
@@ -163,6 +186,8 @@ static void slow_crowd(struct table *table, struct experiment *facts, struct ser
         table_number(table, (double)histogram_percentile(&latency, 99) / 1e3, 0);
         table_text(table, "%s", end == LOAD_DONE ? "" : load.trouble);
     }
+    if (load.end != LOAD_DONE)
+        table_trouble(table, server, load.trouble);
     load_close(&load);
     servers_stop(server, 1);
 }
@@ -177,7 +202,7 @@ static int slow_table(struct experiment *facts)
                "Resident is the whole process, libraries included; grown by is what the 100 "
                "clients added. Kernel stacks belong to the whole machine: +-100 KiB.");
     for (int s = 0; s < facts->server_count && !interrupted; s++) {
-        if (!facts->servers[s].control)
+        if (!server_is_twin(&facts->servers[s]))
             slow_crowd(&table, facts, &facts->servers[s]);
     }
     return table_finish(&table, facts);

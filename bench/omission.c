@@ -13,6 +13,7 @@
 #include "table.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -104,8 +105,11 @@ int experiment_omission(struct experiment *facts)
         if (load_init(&load, server->port, CONNECTIONS, 64) == 0 &&
             load_open(&load, CONNECTIONS) == LOAD_DONE)
             measure(&table, &load, server, facts->options->quick ? SECONDS(1) : SECONDS(5));
+        snprintf(trouble, sizeof trouble, "%s", load.trouble);
         load_close(&load);
-        servers_stop(server, 1);
     }
+    if (trouble[0] != '\0')
+        table_trouble(&table, server, trouble);
+    servers_stop(server, 1);
     return table_finish(&table, facts);
 }

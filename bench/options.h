@@ -23,7 +23,7 @@ struct options {
     const char *servers; /* NULL: all */
     const char *extra[EXTRA_MOST];
     int extra_count;
-    int rounds; /* 0: as many as the time allows */
+    int rounds;   /* 0: as many as the time allows */
     double noise; /* how far from 1 the A/A interval may reach before a table gets longer; 0: any */
     bool quick;
     bool any_build;

@@ -47,6 +47,11 @@ struct outcome *record_outcome(const struct record *record, int cell, int server
     return &record->outcomes[(size_t)cell * (size_t)record->server_count + (size_t)server];
 }
 
+bool record_takes_part(const struct record *record, int cell, int server)
+{
+    return !record->servers[server].alone || record->cells[cell].idle > 0;
+}
+
 int record_reference(const struct record *record)
 {
     for (int i = 0; i < record->server_count; i++) {

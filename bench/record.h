@@ -67,6 +67,9 @@ void record_add(struct record *record, const struct slice *slice);
 
 struct outcome *record_outcome(const struct record *record, int cell, int server);
 
+/* The reference without silent connections has a row only where there are some. */
+bool record_takes_part(const struct record *record, int cell, int server);
+
 /* -1 when there is none. */
 int record_reference(const struct record *record);
 int record_control(const struct record *record);

@@ -144,8 +144,10 @@ void report_cell(FILE *file, const struct record *record, int cell, bool colour)
 {
     heading(file, record, cell, colour);
     column_titles(file, record, cell, colour);
-    for (int server = 0; server < record->server_count; server++)
-        row(file, record, cell, server, colour);
+    for (int server = 0; server < record->server_count; server++) {
+        if (record_takes_part(record, cell, server))
+            row(file, record, cell, server, colour);
+    }
     int reference = record_reference(record);
     double cost = reference >= 0 ? summary_of(record, cell, reference).generator_cpu : NAN;
     if (isfinite(cost))
@@ -168,6 +170,6 @@ void report_legend(FILE *file, const struct record *record)
         "\n* %s is the reference. Each round divides the others' CPU per echo by its own; shown\n"
         "are the median of these ratios and its 95 %% interval (below six rounds: the range).\n"
         "= is no difference: within the noise of its table, or with 1 inside its interval.\n"
-        "Ratios come out the same when run again. Microseconds, rates and maxima do not.\n",
+        "Ratios come out nearly the same when run again. Microseconds, rates and maxima do not.\n",
         reference >= 0 ? record->servers[reference].name : "The first row");
 }

@@ -1,12 +1,13 @@
 #include "roster.h"
 
+#include <ctype.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-enum role { PLAIN, REFERENCE, CONTROL, PEER };
+enum role { PLAIN, REFERENCE, CONTROL, ALONE, PEER };
 
 struct entry {
     const char *name;    /* as shown: it has to be honest about what runs */
@@ -23,12 +24,14 @@ static const struct entry entries[] = {
 #ifdef __linux__
     {"05-epoll", "05-epoll", "", REFERENCE},
     {"05-epoll again (A/A)", "05-epoll", "", CONTROL},
+    {"05-epoll (none silent)", "05-epoll", "", ALONE},
     {"05-epoll --edge-triggered", "05-epoll", " --edge-triggered", PLAIN},
     /* kqueue's interface over epoll: this row is never kqueue against epoll */
     {"06-kqueue (on epoll)", "06-kqueue", "", PLAIN},
 #else
     {"06-kqueue", "06-kqueue", "", REFERENCE},
     {"06-kqueue again (A/A)", "06-kqueue", "", CONTROL},
+    {"06-kqueue (none silent)", "06-kqueue", "", ALONE},
 #endif
     {"07-reactor", "07-reactor", "", PLAIN},
     {"libuv", "bench/peers/libuv", "", PEER},
@@ -40,14 +43,50 @@ static const struct entry entries[] = {
 #endif
 };
 
-/* "03", "select", "03-select" and "edge" all find their rows. */
-static bool matches(const char *word, size_t length, const char *name)
+/* How well a word of --servers fits a row. */
+enum fit {
+    FITS_NOT,
+    FITS_INSIDE, /* "edge": one of the name's words begins with it */
+    FITS_START,  /* "lib": the name begins with it, or does after the number */
+    FITS_NAME,   /* "03", "select", "03-select" */
+};
+
+static bool begins_with(const char *name, const char *word, size_t length)
 {
-    for (; strlen(name) >= length; name++) {
-        if (strncasecmp(word, name, length) == 0)
-            return true;
+    return strncasecmp(word, name, length) == 0;
+}
+
+static bool is_whole(const char *name, const char *word, size_t length)
+{
+    return begins_with(name, word, length) && (name[length] == '\0' || name[length] == ' ');
+}
+
+static enum fit fit_of(const char *word, size_t length, const char *name)
+{
+    bool numbered = isdigit((unsigned char)name[0]) && isdigit((unsigned char)name[1]);
+    const char *after = numbered ? name + 3 : name;
+    if (is_whole(name, word, length) || is_whole(after, word, length) ||
+        (numbered && length == 2 && begins_with(name, word, length)))
+        return FITS_NAME;
+    if (begins_with(name, word, length) || begins_with(after, word, length))
+        return FITS_START;
+    for (const char *at = after + 1; *at != '\0'; at++) {
+        if (!isalnum((unsigned char)at[-1]) && begins_with(at, word, length))
+            return FITS_INSIDE;
     }
-    return false;
+    return FITS_NOT;
+}
+
+/* Of the rows that a word fits, it means those that it fits best: "poll" is not busy polling, and
+ * "libev" is not libevent. */
+static enum fit best_fit(const char *word, size_t length)
+{
+    enum fit best = FITS_NOT;
+    for (size_t i = 0; i < sizeof entries / sizeof *entries && length > 0; i++) {
+        enum fit fit = fit_of(word, length, entries[i].name);
+        best = fit > best ? fit : best;
+    }
+    return best;
 }
 
 static bool is_all(const char *list)
@@ -59,7 +98,7 @@ static bool listed(const char *list, const char *name)
 {
     while (*list != '\0') {
         size_t length = strcspn(list, ",");
-        if (length > 0 && matches(list, length, name))
+        if (length > 0 && fit_of(list, length, name) == best_fit(list, length))
             return true;
         list += length + (list[length] == ',');
     }
@@ -69,16 +108,15 @@ static bool listed(const char *list, const char *name)
 /* A word of --servers that finds nothing is a mistake, not an empty comparison. */
 static bool all_found(const char *list)
 {
-    while (*list != '\0') {
+    for (bool more = true; more;) {
         size_t length = strcspn(list, ",");
-        bool found = false;
-        for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
-            found = found || (length > 0 && matches(list, length, entries[i].name));
-        if (!found) {
-            fprintf(stderr, "compare: no such server: %.*s\n", (int)length, list);
+        if (best_fit(list, length) == FITS_NOT) {
+            fprintf(stderr, "compare: no such server: '%.*s'\nTry 'bench/run --help'.\n",
+                    (int)length, list);
             return false;
         }
-        list += length + (list[length] == ',');
+        more = list[length] == ',';
+        list += length + more;
     }
     return true;
 }
@@ -99,10 +137,10 @@ static void add_extra(struct server *server, const char *command)
              arguments);
 }
 
-/* Peers come when they are asked for, the reference and its twin always. */
+/* Peers come when they are asked for, the reference and its twins always. */
 static bool takes_part(const struct entry *entry, const char *list)
 {
-    if (entry->role == REFERENCE || entry->role == CONTROL || is_all(list))
+    if (entry->role == REFERENCE || entry->role == CONTROL || entry->role == ALONE || is_all(list))
         return true;
     return list != NULL ? listed(list, entry->name) : entry->role == PLAIN;
 }
@@ -118,7 +156,8 @@ int roster_make(const struct options *options, const char *build, struct server 
             continue;
         struct server *server = &servers[count++];
         *server = (struct server){.reference = entry->role == REFERENCE,
-                                  .control = entry->role == CONTROL};
+                                  .control = entry->role == CONTROL,
+                                  .alone = entry->role == ALONE};
         snprintf(server->name, sizeof server->name, "%s", entry->name);
         if (entry->role == PEER)
             snprintf(server->command, sizeof server->command, "%s/%s", build, entry->chapter);
@@ -157,7 +196,7 @@ int roster_is_sanitized(const struct server *server)
     fclose(file);
     bool found =
         got > 0 && (contains(data, got, "__asan_init") || contains(data, got, "__tsan_init") ||
-                    contains(data, got, "__ubsan_handle"));
+                    contains(data, got, "__ubsan_handle") || contains(data, got, "__gcov_"));
     free(data);
     return found;
 }

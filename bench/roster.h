@@ -9,10 +9,10 @@
 enum { ROSTER_MOST = 32 };
 
 /* Fills `servers` as the options ask; their executables are below `build`. The reference and its
- * twin are always there. Returns how many, or -1 after saying what is wrong. */
+ * twins are always there. Returns how many, or -1 after saying what is wrong. */
 int roster_make(const struct options *options, const char *build, struct server *servers);
 
-/* Does the executable of this server contain a sanitizer's runtime? */
+/* Does the executable of this server contain a sanitizer's runtime, or counters of coverage? */
 int roster_is_sanitized(const struct server *server);
 
 #endif

@@ -32,7 +32,7 @@ struct contender {
     int idle_open;
     uint64_t first_resident; /* bytes, with the first few connections open */
     int first_open;
-    bool out;         /* in trouble: takes no part in the rest of this cell */
+    bool out;         /* in trouble, or not of this cell: takes no part in the rest of it */
     uint64_t cpu_all; /* nanoseconds in the rounds, warm-ups included */
 };
 
@@ -45,9 +45,9 @@ struct stage {
     uint64_t longest; /* nor after this, if the cell is still too noisy */
 };
 
-static void note(char *text, const char *what)
+static int idle_of(const struct stage *stage, const struct contender *s)
 {
-    snprintf(text, SERVER_SAID, "%s", what);
+    return s->server->alone ? 0 : stage->run->record->cells[stage->cell].idle;
 }
 
 /* Takes a server out of this cell. How it ended, if it did, tells more than the broken
@@ -59,9 +59,8 @@ static void retire(struct contender *s, const char *trouble)
     if (interrupted)
         return;
     if (s->server->pid > 0 && server_ended(s->server, ended, sizeof ended))
-        note(s->outcome->trouble, ended);
-    else
-        note(s->outcome->trouble, trouble);
+        trouble = ended;
+    snprintf(s->outcome->trouble, sizeof s->outcome->trouble, "%s", trouble);
     server_said(s->server, s->outcome->said, sizeof s->outcome->said);
     load_close(&s->load);
     herd_end(&s->herd);
@@ -71,13 +70,15 @@ static void retire(struct contender *s, const char *trouble)
 static void start_server(struct stage *stage, struct contender *s)
 {
     char trouble[SERVER_SAID];
-    const struct cell *cell = &stage->run->record->cells[stage->cell];
+    int idle = idle_of(stage, s);
+    if (s->out)
+        return;
     if (server_start(s->server, stage->run->machine->server_core, trouble, sizeof trouble) != 0) {
         retire(s, trouble);
         return;
     }
     server_settle(s->server);
-    if (cell->idle > 0 && herd_create(&s->herd, s->server->port, cell->idle, 64) != 0)
+    if (idle > 0 && herd_create(&s->herd, s->server->port, idle, 64) != 0)
         retire(s, "no process for the idle connections");
 }
 
@@ -96,15 +97,15 @@ static void retire_short(struct contender *s, enum load_end end, int clients, co
 
 /* Opens connections until the cell's numbers times step/STEPS are reached, the active ones first.
  * False: the server did not take them all. */
-static bool connect_step(struct contender *s, const struct cell *cell, int step)
+static bool connect_step(struct contender *s, int active, int silent, int step)
 {
     struct herd_state idle = {0};
-    enum load_end end = load_open(&s->load, cell->active * step / STEPS);
+    enum load_end end = load_open(&s->load, active * step / STEPS);
     if (end != LOAD_DONE) {
         retire_short(s, end, s->load.open + s->idle_open, s->load.trouble);
         return false;
     }
-    if (cell->idle == 0)
+    if (silent == 0)
         return true;
     if (step == 1 && s->load.open == 0)
         load_open(&s->load, 1);
@@ -114,7 +115,7 @@ static bool connect_step(struct contender *s, const struct cell *cell, int step)
         s->first_open = s->load.open;
         server_resume(s->server);
     }
-    herd_connect(&s->herd, (int)((int64_t)cell->idle * step / STEPS), &idle);
+    herd_connect(&s->herd, (int)((int64_t)silent * step / STEPS), &idle);
     s->idle_open = idle.open;
     if (idle.end != LOAD_DONE)
         retire_short(s, (enum load_end)idle.end, s->load.open + idle.open, idle.trouble);
@@ -126,19 +127,20 @@ static bool connect_step(struct contender *s, const struct cell *cell, int step)
 static void connect_clients(struct stage *stage, struct contender *s)
 {
     const struct cell *cell = &stage->run->record->cells[stage->cell];
+    int idle = idle_of(stage, s);
     if (load_init(&s->load, s->server->port, cell->active, (size_t)cell->size) != 0) {
         retire(s, strerror(errno));
         return;
     }
     server_resume(s->server);
     for (int step = 1; step <= STEPS && !interrupted; step++) {
-        if (!connect_step(s, cell, step))
+        if (!connect_step(s, cell->active, idle, step))
             return;
     }
     server_settle(s->server);
     s->outcome->resident = process_resident(s->server->pid);
     /* every connection has echoed once and is idle now: the growth since the first few is theirs */
-    int grown = cell->active + cell->idle - s->first_open;
+    int grown = cell->active + idle - s->first_open;
     if (s->first_resident > 0 && s->outcome->resident > 0)
         s->outcome->idle_resident =
             ((double)s->outcome->resident - (double)s->first_resident) / grown;
@@ -377,6 +379,7 @@ void run_cell(struct run *run, int cell)
     for (int i = 0; i < stage.count; i++) {
         stage.contenders[i].server = &record->servers[i];
         stage.contenders[i].outcome = record_outcome(record, cell, i);
+        stage.contenders[i].out = !record_takes_part(record, cell, i);
     }
     for (int i = 0; i < stage.count && !interrupted; i++)
         start_server(&stage, &stage.contenders[i]);

@@ -81,6 +81,8 @@ static void add_row(struct table *table, struct experiment *facts, struct server
     struct result result = drive(server->port, generators, length);
     double seconds = (double)(clock_now() - start) / 1e9;
     server_settle(server);
+    if (interrupted)
+        return;
     table_text(table, "%s", server->name);
     table_text(table, "%d", threads);
     table_text(table, "%d", generators);

@@ -79,19 +79,24 @@ enum {
     THREAD_BYTES = 48 * 1024,     /* and for a server with a thread for each */
 };
 
+/* *count becomes -1, and stays it, when there are too many. */
 static void add_cell(struct cell *cells, int *count, const struct cell *cell)
 {
+    if (*count < 0)
+        return;
     for (int i = 0; i < *count; i++) {
         const struct cell *c = &cells[i];
         if (c->active == cell->active && c->idle == cell->idle && c->size == cell->size &&
             c->mode == cell->mode && c->rate == cell->rate)
             return; /* two scenarios share it: measured once */
     }
-    if (*count < CELL_MOST) {
-        cells[*count] = *cell;
-        cells[*count].active_asked = cell->active;
-        cells[(*count)++].idle_asked = cell->idle;
+    if (*count == CELL_MOST) {
+        *count = -1;
+        return;
     }
+    cells[*count] = *cell;
+    cells[*count].active_asked = cell->active;
+    cells[(*count)++].idle_asked = cell->idle;
 }
 
 bool scenario_wanted(const struct options *options, int which)

@@ -43,7 +43,8 @@ struct cell {
 /* Is this scenario among those that the options ask for? */
 bool scenario_wanted(const struct options *options, int which);
 
-/* The cells that the options ask for, without repetitions. Returns how many. */
+/* The cells that the options ask for, without repetitions. Returns how many, or -1 when they are
+ * more than CELL_MOST. */
 int scenario_cells(const struct options *options, struct cell *cells);
 
 /* Lowers what this machine cannot do for `servers` servers at once, and says so in cell->note. */

@@ -89,7 +89,7 @@ static int listening_port(const char *line)
     return port > 0 && port < 65536 ? (int)port : -1;
 }
 
-static bool exists(const struct server *server)
+bool server_exists(const struct server *server)
 {
     char path[SERVER_COMMAND];
     if (access(server->command, X_OK) == 0)
@@ -104,7 +104,7 @@ int server_start(struct server *server, int core, char *trouble, size_t size)
     int output[2];
     char line[LINE];
     server->spins = false;
-    if (!exists(server)) {
+    if (!server_exists(server)) {
         snprintf(trouble, size, "not built");
         return -1;
     }
@@ -125,8 +125,13 @@ int server_start(struct server *server, int core, char *trouble, size_t size)
     server->port = ready ? listening_port(line) : -1;
     if (server->port > 0)
         return 0;
-    if (server->pid > 0 && !server_ended(server, trouble, size))
+    if (server->pid > 0 && !server_ended(server, trouble, size)) {
         snprintf(trouble, size, "did not start: no \"listening on\" line");
+        kill(server->pid, SIGKILL);
+        while (waitpid(server->pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+        server->pid = 0;
+    }
     return -1;
 }
 

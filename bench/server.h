@@ -20,6 +20,7 @@ struct server {
     char command[SERVER_COMMAND]; /* the executable and its own arguments, separated by spaces */
     bool reference;               /* the others are divided by this one */
     bool control;                 /* the reference once more, under another name: the A/A row */
+    bool alone;                   /* once more, and never with silent connections */
 
     int backlog; /* for --backlog; 0: 4096 */
 
@@ -30,8 +31,18 @@ struct server {
     FILE *log;  /* its stderr */
 };
 
+/* Is it one of the rows in which the reference runs once more? */
+static inline bool server_is_twin(const struct server *server)
+{
+    return server->control || server->alone;
+}
+
+/* Is there such a program? */
+bool server_exists(const struct server *server);
+
 /* Starts it on `core` with a free port and waits for its "listening on" line. On failure returns
- * -1, `trouble` says what happened, and nothing is left running. */
+ * -1, `trouble` says what happened, and nothing is left running; what it said can be asked for
+ * until servers_stop(). */
 int server_start(struct server *server, int core, char *trouble, size_t size);
 
 /* Lets it run, when it is one that has to be held. */

@@ -22,8 +22,13 @@ static double at_rank(const double *sorted, int count, double rank)
     return sorted[below] * (1 - part) + sorted[above] * part;
 }
 
-struct estimate estimate_of(double *values, int count)
+struct estimate estimate_of(double *values, int measured)
 {
+    int count = 0;
+    for (int i = 0; i < measured; i++) {
+        if (isfinite(values[i]))
+            values[count++] = values[i];
+    }
     if (count == 0)
         return (struct estimate){NAN, NAN, NAN, NAN, NAN};
     qsort(values, (size_t)count, sizeof *values, ascending);

@@ -15,8 +15,8 @@ struct estimate {
     double quartile3;
 };
 
-/* Sorts `values`. */
-struct estimate estimate_of(double *values, int count);
+/* Sorts `values`, and leaves out those that are not numbers. */
+struct estimate estimate_of(double *values, int measured);
 
 /* One server in one cell. Figures are medians over the slices; what is not known is NAN. */
 struct summary {

@@ -1,6 +1,7 @@
 #include "table.h"
 
 #include "csv.h"
+#include "interrupt.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -46,6 +47,19 @@ void table_note(struct table *table, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(table->note + length, TABLE_NOTE - length, format, arguments);
     va_end(arguments);
+}
+
+void table_trouble(struct table *table, struct server *server, const char *what)
+{
+    char ended[128];
+    char said[SERVER_SAID];
+    if (interrupted)
+        return;
+    if (server->pid > 0 && server_ended(server, ended, sizeof ended))
+        what = ended;
+    server_said(server, said, sizeof said);
+    table_note(table, "%s: %s%s%s", server->name, what, said[0] != '\0' ? "; on stderr: " : "",
+               said);
 }
 
 void table_begin(struct table *table, const char *name, const char *title, const char *columns)
@@ -121,8 +135,6 @@ static void write_notes(const struct table *table, FILE *file)
 static int write_file(const struct table *table, const struct experiment *facts)
 {
     char path[PATH_MAX];
-    if (mkdir(facts->options->out, 0777) != 0 && errno != EEXIST)
-        return -1;
     snprintf(path, sizeof path, "%s/%s.csv", facts->options->out, table->name);
     FILE *file = fopen(path, "w");
     if (file == NULL)

@@ -5,7 +5,7 @@
 
 /* A table of any shape: filled cell by cell, printed for people, and written as NAME.csv. */
 
-enum { TABLE_ROWS = 200, TABLE_COLUMNS = 14, TABLE_CELL = 96, TABLE_NOTE = 800 };
+enum { TABLE_ROWS = 200, TABLE_COLUMNS = 14, TABLE_CELL = 96, TABLE_NOTE = 2400 };
 
 struct table {
     const char *name;
@@ -20,6 +20,10 @@ struct table {
 void table_begin(struct table *table, const char *name, const char *title, const char *columns);
 
 void table_note(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A note on a server that did not do what it should: what happened, how it ended if it did, and the
+ * end of what it wrote to stderr. */
+void table_trouble(struct table *table, struct server *server, const char *what);
 
 /* The next cell; rows end by themselves. */
 void table_text(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));

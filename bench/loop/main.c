@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CHAIN_ROUNDS = 25 };
+enum { CHAIN_ROUNDS = 25, PATIENCE_S = 120 };
 
 static int (*pairs)[2]; /* read here, write there */
 static int pair_count, writes_left, expected, seen;
@@ -144,6 +144,7 @@ static int chain(const char *backend, int count, int active, int writes)
 
 int main(int argc, char **argv)
 {
+    alarm(PATIENCE_S); /* a loop that loses an event would wait for ever */
     if (argc == 5 && strcmp(argv[1], "mon") == 0)
         return monitor(argv[2], atoi(argv[3]), atol(argv[4]));
     if (argc == 6 && strcmp(argv[1], "chain") == 0)

@@ -134,6 +134,17 @@ Test(estimate, median_quartiles_and_interval)
     cr_assert_float_eq(estimate_of(values, 1).median, 1, 1e-9);
 }
 
+Test(estimate, what_is_not_known_does_not_count)
+{
+    double values[] = {3, NAN, 1, NAN, 2, NAN};
+    struct estimate e = estimate_of(values, 6);
+    cr_assert_float_eq(e.median, 2, 1e-9);
+    cr_assert_float_eq(e.low, 1, 1e-9);
+    cr_assert_float_eq(e.high, 3, 1e-9);
+    double none[] = {NAN, NAN};
+    cr_assert(isnan(estimate_of(none, 2).median));
+}
+
 Test(estimate, interval_holds_the_true_median_nineteen_times_in_twenty)
 {
     uint64_t state = 11;

@@ -10,6 +10,7 @@
 #include "statistics.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -106,6 +107,16 @@ Test(load, a_run_ends_quiet)
         cr_assert_eq(load.outstanding, 0);
         cr_assert_geq(load.elapsed, MILLISECONDS(5));
     }
+    finish();
+}
+
+/* 1 ns is asked for; the answer takes 2 ms, and rates divide by that. */
+Test(load, time_is_measured_and_not_assumed)
+{
+    start("delay", 1, 64);
+    cr_assert_eq(load_run(&load, 1, &latency), LOAD_DONE, "%s", load.trouble);
+    cr_assert_eq(load.echoes, 1);
+    cr_assert_geq(load.elapsed, MILLISECONDS(2));
     finish();
 }
 
@@ -213,6 +224,7 @@ static void expect_no_start(const char *mode, const char *text, const char *said
     snprintf(server.command, sizeof server.command, "%s %s", getenv("FAKE"), mode);
     cr_assert_eq(server_start(&server, -1, trouble, sizeof trouble), -1);
     cr_assert_str_eq(trouble, text);
+    cr_assert_eq(server.pid, 0, "left running");
     server_said(&server, said, sizeof said);
     cr_assert_not_null(strstr(said, said_text), "%s", said);
     servers_stop(&server, 1);
@@ -228,6 +240,8 @@ Test(server, that_prints_something_else_is_not_taken_for_ready)
     expect_no_start("dumb", "did not start: no \"listening on\" line", "");
 }
 
+static bool last_is_alone;
+
 /* A whole cell, with one good server and one of each kind of bad ones. */
 static struct record *run_whole(struct run run, const char *const *modes, int count, int idle)
 {
@@ -238,7 +252,7 @@ static struct record *run_whole(struct run run, const char *const *modes, int co
     memset(servers, 0, sizeof servers);
     run.machine = &machine;
     run.record = &record;
-    run.warm_up = MILLISECONDS(2);
+    run.warm_up = run.warm_up > 0 ? run.warm_up : MILLISECONDS(2);
     run.counted = MILLISECONDS(10);
     pattern_init();
     for (int i = 0; i < count; i++) {
@@ -247,6 +261,7 @@ static struct record *run_whole(struct run run, const char *const *modes, int co
     }
     servers[0].reference = true;
     servers[count - 1].control = count == 2 && strcmp(modes[0], modes[1]) == 0;
+    servers[count - 1].alone = last_is_alone;
     record.servers = servers;
     record.server_count = count;
     record.cell_count = 1;
@@ -276,6 +291,33 @@ Test(run, one_bad_server_does_not_stop_the_others)
         cr_assert_eq(record->servers[i].pid, 0, "left running: %s", modes[i]);
 }
 
+/* 100 us of CPU for each echo. With those of the warm-up it would look like four times that. */
+Test(run, a_slice_has_the_cpu_of_its_own_echoes_alone)
+{
+    static const char *const modes[] = {"burn"};
+    struct run run = {.rounds = 3, .warm_up = MILLISECONDS(30)};
+    struct record *record = run_whole(run, modes, 1, 0);
+    double cpu = summary_of(record, 0, 0).cpu;
+    cr_assert(cpu >= 100 && cpu < 180, "%g us", cpu);
+}
+
+Test(run, every_round_has_each_server_once_in_an_order_of_its_own)
+{
+    enum { ROUNDS = 12 };
+    static const char *const modes[] = {"split", "burn"};
+    int first[2] = {0};
+    struct record *record = whole_cell(modes, 2, 0, ROUNDS);
+    cr_assert_eq(record->slice_count, 2 * ROUNDS);
+    for (int round = 0; round < ROUNDS; round++) {
+        const struct slice *slices = &record->slices[2 * round];
+        cr_assert_eq(slices[0].round, round);
+        cr_assert_eq(slices[1].round, round);
+        cr_assert_eq(slices[0].server + slices[1].server, 1, "each once");
+        first[slices[0].server]++;
+    }
+    cr_assert(first[0] > 0 && first[1] > 0, "%d %d", first[0], first[1]);
+}
+
 /* How long the rounds take that may take half a second, or three times that when they are noisier
  * than asked for. */
 static double seconds_with(double noise)
@@ -302,6 +344,20 @@ Test(run, turning_clients_away_is_shown_with_their_number)
     struct record *record = whole_cell(modes, 2, 20, 3);
     cr_assert_str_eq(record_outcome(record, 0, 0)->trouble, "");
     cr_assert_str_eq(record_outcome(record, 0, 1)->trouble, "10 clients, then turned away");
+}
+
+/* refuse takes ten clients: 4 are fine, 24 would not be. */
+Test(run, the_reference_without_silent_clients_has_none)
+{
+    static const char *const modes[] = {"split", "refuse"};
+    last_is_alone = true;
+    struct record *record = whole_cell(modes, 2, 20, 3);
+    cr_assert_str_eq(record_outcome(record, 0, 1)->trouble, "");
+    cr_assert_eq(summary_of(record, 0, 1).slices, 3);
+    cr_assert(isnan(record_outcome(record, 0, 1)->idle_resident));
+    record = whole_cell(modes, 2, 0, 3);
+    cr_assert_str_eq(record_outcome(record, 0, 1)->trouble, "");
+    cr_assert_eq(summary_of(record, 0, 1).slices, 0, "beside nobody it would be the reference");
 }
 
 Test(run, an_interrupt_keeps_what_was_measured_and_ends_every_child)

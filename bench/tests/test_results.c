@@ -1,9 +1,7 @@
-/* What is written, and what is understood of the command line. */
+/* What is written: the files, and the tables for people. */
 #include "csv.h"
 #include "interrupt.h"
 #include "report.h"
-#include "roster.h"
-#include "scenario.h"
 #include "table.h"
 
 #include <criterion/criterion.h>
@@ -60,12 +58,18 @@ static void fill(struct record *record, struct server *servers)
                               .p90 = 400000,
                               .p99 = 500000,
                               .p999 = 600000,
-                              .maximum = 700001};
+                              .maximum = 700001,
+                              .late = 3,
+                              .stream_bytes = 1048576};
         record_add(record, &slice);
     }
     snprintf(record_outcome(record, 0, 1)->trouble, SERVER_SAID,
              "said \"no\", then\nclosed, for good");
-    record_outcome(record, 0, 0)->idle_resident = 32.5;
+    struct outcome *good = record_outcome(record, 0, 0);
+    good->idle_resident = 32.5;
+    good->resident = 2000000;
+    for (uint64_t i = 1; i <= 100; i++)
+        histogram_record(&good->latency, i);
 }
 
 static char *written(void (*write)(FILE *, const struct provenance *, const struct record *),
@@ -94,6 +98,19 @@ static int column(char header[][256], int count, const char *name)
 static char header[64][256];
 static char line[64][256];
 
+/* The next line has these columns, in any order, and no others. */
+static const char *expect_line(const char *text, int columns, const char *const all[][2],
+                               size_t count)
+{
+    int fields;
+    text = read_record(text, line, &fields);
+    cr_assert_eq(fields, columns);
+    cr_assert_eq((size_t)columns, count);
+    for (size_t i = 0; i < count; i++)
+        cr_assert_str_eq(line[column(header, columns, all[i][0])], all[i][1], "%s", all[i][0]);
+    return text;
+}
+
 Test(csv, slices_come_back_as_they_were)
 {
     static struct record record;
@@ -104,13 +121,26 @@ Test(csv, slices_come_back_as_they_were)
     int columns;
     int fields;
     text = read_record(strchr(text, '\n') + 1, header, &columns);
-    cr_assert_eq(columns, 19);
-    text = read_record(text, line, &fields);
-    cr_assert_eq(fields, columns);
-    cr_assert_str_eq(line[column(header, columns, "server")], "05-epoll");
-    cr_assert_str_eq(line[column(header, columns, "elapsed_ns")], "20000000");
-    cr_assert_str_eq(line[column(header, columns, "switches")], "17");
-    cr_assert_str_eq(line[column(header, columns, "max_ns")], "700001");
+    static const char *const all[][2] = {{"mode", "closed"},
+                                         {"active", "64"},
+                                         {"idle", "1000"},
+                                         {"size", "16"},
+                                         {"percent", "0"},
+                                         {"server", "05-epoll"},
+                                         {"round", "0"},
+                                         {"echoes", "1000"},
+                                         {"elapsed_ns", "20000000"},
+                                         {"server_cpu_ns", "4000000"},
+                                         {"generator_cpu_ns", "5000000"},
+                                         {"switches", "17"},
+                                         {"p50_ns", "300000"},
+                                         {"p90_ns", "400000"},
+                                         {"p99_ns", "500000"},
+                                         {"p999_ns", "600000"},
+                                         {"max_ns", "700001"},
+                                         {"late", "3"},
+                                         {"stream_bytes", "1048576"}};
+    text = expect_line(text, columns, all, sizeof all / sizeof *all);
     text = read_record(text, line, &fields);
     cr_assert_eq(fields, columns);
     cr_assert_str_eq(line[column(header, columns, "round")], "1");
@@ -127,14 +157,51 @@ Test(csv, summary_comes_back_with_its_odd_names_and_its_gaps)
     int columns;
     int fields;
     text = read_record(strchr(text, '\n') + 1, header, &columns);
-    text = read_record(text, line, &fields);
-    cr_assert_eq(fields, columns);
-    cr_assert_str_eq(line[column(header, columns, "idle")], "1000");
-    cr_assert_str_eq(line[column(header, columns, "cpu_us")], "4.0000");
-    cr_assert_str_eq(line[column(header, columns, "cpu_ratio")], "1.0000");
-    cr_assert_str_eq(line[column(header, columns, "rate")], "50000.0");
-    cr_assert_str_eq(line[column(header, columns, "bytes_per_idle")], "32.5");
-    cr_assert_str_eq(line[column(header, columns, "other_cores")], "0.125");
+    /* the twin that gives the noise is not there, and no column of another scenario has a number */
+    static const char *const all[][2] = {{"mode", "closed"},
+                                         {"active", "64"},
+                                         {"idle", "1000"},
+                                         {"size", "16"},
+                                         {"percent", "0"},
+                                         {"server", "05-epoll"},
+                                         {"trouble", ""},
+                                         {"slices", "2"},
+                                         {"cpu_us", "4.0000"},
+                                         {"cpu_ratio", "1.0000"},
+                                         {"cpu_ratio_low", "1.0000"},
+                                         {"cpu_ratio_high", "1.0000"},
+                                         {"cpu_ratio_q1", "1.0000"},
+                                         {"cpu_ratio_q3", "1.0000"},
+                                         {"rate", "50000.0"},
+                                         {"rate_ratio", "1.0000"},
+                                         {"rate_ratio_low", "1.0000"},
+                                         {"rate_ratio_high", "1.0000"},
+                                         {"rate_ratio_q1", "1.0000"},
+                                         {"rate_ratio_q3", "1.0000"},
+                                         {"p50_us", "0.050"},
+                                         {"p90_us", "0.090"},
+                                         {"p99_us", "0.099"},
+                                         {"p999_us", "0.100"},
+                                         {"max_us", "0.100"},
+                                         {"switches", "0.0170"},
+                                         {"server_busy", "0.2000"},
+                                         {"generator_busy", "0.2500"},
+                                         {"generator_cpu_us", "5.0000"},
+                                         {"resident_bytes", "2000000"},
+                                         {"bytes_per_idle", "32.5"},
+                                         {"noise", ""},
+                                         {"other_cores", "0.125"},
+                                         {"target_rate", ""},
+                                         {"late_share", ""},
+                                         {"sent_p50_us", ""},
+                                         {"sent_p99_us", ""},
+                                         {"stream_mb_s", ""},
+                                         {"p99_ratio", "1.0000"},
+                                         {"p99_ratio_low", "1.0000"},
+                                         {"p99_ratio_high", "1.0000"},
+                                         {"p99_ratio_q1", "1.0000"},
+                                         {"p99_ratio_q3", "1.0000"}};
+    text = expect_line(text, columns, all, sizeof all / sizeof *all);
     text = read_record(text, line, &fields);
     cr_assert_eq(fields, columns);
     cr_assert_str_eq(line[column(header, columns, "server")], "my \"own\", server");
@@ -217,86 +284,15 @@ Test(report, rates_are_not_compared_beside_busy_neighbours)
     cr_assert_not_null(strstr(busy, "rates are not compared"), "%s", busy);
 }
 
-Test(options, all_is_every_scenario_and_every_server)
+Test(report, the_reference_without_silent_clients_has_a_row_only_beside_some)
 {
-    static struct server servers[ROSTER_MOST];
-    static char *arguments[] = {"compare", "all", "--servers", "all", NULL};
-    struct options options;
-    cr_assert_eq(options_parse(&options, 4, arguments), 0);
-    cr_assert_eq(options.scenarios.count, scenario_count);
-    int count = roster_make(&options, "/b", servers);
-    bool libuv = false;
-    for (int i = 0; i < count; i++)
-        libuv = libuv || strcmp(servers[i].command, "/b/bench/peers/libuv") == 0;
-    cr_assert(libuv);
-    options.servers = NULL;
-    cr_assert_lt(roster_make(&options, "/b", servers), count, "peers come when asked for");
-}
-
-Test(scenario, a_list_goes_to_those_that_vary_it)
-{
-    static struct cell cells[CELL_MOST];
-    struct options options = {0};
-    options.idle = (struct list){2, {0, 7}};
-    int count = scenario_cells(&options, cells);
-    cr_assert_eq(count, 4, "three active tables, one of them with 0 idle, and one with 7");
-    options = (struct options){.size = {1, {99}}};
-    count = scenario_cells(&options, cells);
-    cr_assert_eq(count, 5);
-    for (int i = 0; i < count; i++)
-        cr_assert_eq(cells[i].size, 99, "nobody varies it: all take it");
-}
-
-Test(options, lists)
-{
-    struct list list;
-    cr_assert(options_list("1,64,1000", 1, 1000, &list));
-    cr_assert_eq(list.count, 3);
-    cr_assert_eq(list.values[2], 1000);
-    static const char *const wrong[] = {
-        "", "1,", ",1", "1,,2", "0", "1x", "1;2", "1001", "+1", "1, 2", "99999999999999999999"};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        cr_assert(!options_list(wrong[i], 1, 1000, &list), "\"%s\"", wrong[i]);
-}
-
-Test(scenario, a_cell_of_two_scenarios_is_measured_once)
-{
-    static struct cell cells[CELL_MOST];
-    struct options options = {0};
-    cr_assert_eq(scenario_cells(&options, cells), 5);
-    options.idle = (struct list){2, {0, 7}};
-    options.scenarios = (struct list){1, {1}};
-    cr_assert_eq(scenario_cells(&options, cells), 2);
-    cr_assert_eq(cells[1].active, 64);
-    cr_assert_eq(cells[1].idle, 7);
-}
-
-Test(scenario, what_does_not_fit_is_lowered_and_said)
-{
-    struct machine machine = {0, 1, 1024};
-    struct cell cell = {.active = 1000, .idle = 10000, .active_asked = 1000, .idle_asked = 10000};
-    scenario_fit(&cell, &machine, 9);
-    cr_assert_eq(cell.active, 960 / 9);
-    cr_assert_eq(cell.idle, 960 - 960 / 9);
-    cr_assert_not_null(strstr(cell.note, "descriptor limit"), "%s", cell.note);
-    struct cell fits = {.active = 1, .active_asked = 1};
-    scenario_fit(&fits, &machine, 9);
-    cr_assert_str_eq(fits.note, "");
-}
-
-Test(roster, reference_and_control_are_always_there)
-{
-    static struct server servers[ROSTER_MOST];
-    struct options options = {.servers = "03,reactor"};
-    options.extra[options.extra_count++] = "/some/where/mine --fast";
-    int count = roster_make(&options, "/b", servers);
-    cr_assert_eq(count, 5);
-    cr_assert_str_eq(servers[0].name, "03-select");
-    cr_assert_str_eq(servers[0].command, "/b/03-select/03-select");
-    cr_assert(servers[1].reference);
-    cr_assert(servers[2].control);
-    cr_assert_str_eq(servers[1].command, servers[2].command);
-    cr_assert_str_eq(servers[4].name, "mine --fast");
-    options.servers = "03,nonsense";
-    cr_assert_eq(roster_make(&options, "/b", servers), -1);
+    static struct record record;
+    static struct server servers[2];
+    fill(&record, servers);
+    servers[1].alone = true;
+    cr_assert_not_null(strstr(reported(&record, 0), "my \"own\""));
+    cr_assert_not_null(strstr(written(csv_summary, &record), "my \"\"own\"\""));
+    record.cells[0].idle = 0;
+    cr_assert_null(strstr(reported(&record, 0), "my \"own\""));
+    cr_assert_null(strstr(written(csv_summary, &record), "my \"\"own\"\""));
 }
