@@ -40,6 +40,7 @@ static const struct entry entries[] = {
     {"libev", "bench/peers/libev", "", PEER},
 #ifdef __linux__
     {"io_uring", "bench/peers/io_uring", "", PEER},
+    {"bare epoll", "bench/peers/bare", "", PEER},
 #endif
 };
 
