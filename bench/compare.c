@@ -176,7 +176,7 @@ static int compare(const struct options *options, struct record *record, const c
         .progress = isatty(STDERR_FILENO) != 0,
     };
     for (int i = 0; i < record->cell_count; i++)
-        scenario_fit(&record->cells[i], &machine, record->server_count);
+        scenario_fit(&record->cells[i], &machine, record_contenders(record, i));
     if (record_init(record) != 0)
         return fail("memory");
     run.deadline = deadline_of(options, record);

@@ -115,6 +115,8 @@ static void summary_line(FILE *file, const struct record *record, int cell, int 
     comma_number(file, noise_of(record, cell), 4);
     comma_number(file, facts->other >= 0 ? facts->other : NAN, 3);
     mode_columns(file, record, cell, &s);
+    putc(',', file);
+    csv_text(file, outcome->said);
     putc('\n', file);
 }
 
@@ -127,7 +129,7 @@ void csv_summary(FILE *file, const struct provenance *provenance, const struct r
           "p50_us,p90_us,p99_us,p999_us,max_us,switches,server_busy,generator_busy,"
           "generator_cpu_us,resident_bytes,bytes_per_idle,noise,other_cores,"
           "target_rate,late_share,sent_p50_us,sent_p99_us,stream_mb_s,"
-          "p99_ratio,p99_ratio_low,p99_ratio_high,p99_ratio_q1,p99_ratio_q3\n",
+          "p99_ratio,p99_ratio_low,p99_ratio_high,p99_ratio_q1,p99_ratio_q3,stderr\n",
           file);
     for (int cell = 0; cell < record->cell_count; cell++) {
         for (int server = 0; server < record->server_count; server++) {

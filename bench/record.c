@@ -52,6 +52,14 @@ bool record_takes_part(const struct record *record, int cell, int server)
     return !record->servers[server].alone || record->cells[cell].idle > 0;
 }
 
+int record_contenders(const struct record *record, int cell)
+{
+    int count = 0;
+    for (int i = 0; i < record->server_count; i++)
+        count += record_takes_part(record, cell, i);
+    return count;
+}
+
 int record_reference(const struct record *record)
 {
     for (int i = 0; i < record->server_count; i++) {

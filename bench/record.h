@@ -70,6 +70,8 @@ struct outcome *record_outcome(const struct record *record, int cell, int server
 /* The reference without silent connections has a row only where there are some. */
 bool record_takes_part(const struct record *record, int cell, int server);
 
+int record_contenders(const struct record *record, int cell);
+
 /* -1 when there is none. */
 int record_reference(const struct record *record);
 int record_control(const struct record *record);

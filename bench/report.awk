@@ -101,8 +101,9 @@ function row(    mode, wide, reference) {
     reference = num("cpu_ratio_low") == 1 && num("cpu_ratio_high") == 1
     printf "<tr%s><td>%s</td>", reference ? " class=\"reference\"" : "", html(get("server"))
     if (get("trouble") != "" || num("slices") == 0) {
-        printf "<td class=\"trouble\" colspan=\"%d\">%s</td></tr>\n", wide,
-            get("trouble") != "" ? html(get("trouble")) : "not measured"
+        printf "<td class=\"trouble\" colspan=\"%d\">%s%s</td></tr>\n", wide,
+            get("trouble") != "" ? html(get("trouble")) : "not measured",
+            get("stderr") != "" ? "<br><small>" html(get("stderr")) "</small>" : ""
         return
     }
     if (mode == "fairness") {

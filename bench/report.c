@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { EXCERPT = 110 };
+enum { EXCERPT = 110, LARGE = 1024 /* from here on, bytes a second are of interest */ };
 
 #define BUSY_MACHINE " (rates are not compared; threads and busy polling look worse)"
 #define OTHER_LIMIT  0.2 /* cores: above it, throughput compares the neighbours */
@@ -140,6 +140,20 @@ static void excerpts(FILE *file, const struct record *record, int cell)
     }
 }
 
+/* What is of all servers alike, shown for the reference. */
+static void last_line(FILE *file, const struct record *record, int cell, int reference)
+{
+    const struct cell *c = &record->cells[cell];
+    struct summary s = summary_of(record, cell, reference);
+    if (!isfinite(s.generator_cpu))
+        return;
+    fprintf(file, " the load generator itself: %.2f us of CPU per echo, beside %s", s.generator_cpu,
+            record->servers[reference].name);
+    if (c->mode == LOAD_CLOSED && c->size >= LARGE)
+        fprintf(file, ", which echoed %.2f GB a second", s.rate * c->size / 1e9);
+    fputc('\n', file);
+}
+
 void report_cell(FILE *file, const struct record *record, int cell, bool colour)
 {
     heading(file, record, cell, colour);
@@ -149,10 +163,8 @@ void report_cell(FILE *file, const struct record *record, int cell, bool colour)
             row(file, record, cell, server, colour);
     }
     int reference = record_reference(record);
-    double cost = reference >= 0 ? summary_of(record, cell, reference).generator_cpu : NAN;
-    if (isfinite(cost))
-        fprintf(file, " the load generator itself: %.2f us of CPU per echo, beside %s\n", cost,
-                record->servers[reference].name);
+    if (reference >= 0)
+        last_line(file, record, cell, reference);
     excerpts(file, record, cell);
     fflush(file);
 }

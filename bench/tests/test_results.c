@@ -65,6 +65,7 @@ static void fill(struct record *record, struct server *servers)
     }
     snprintf(record_outcome(record, 0, 1)->trouble, SERVER_SAID,
              "said \"no\", then\nclosed, for good");
+    snprintf(record_outcome(record, 0, 1)->said, SERVER_SAID, "why, \"oh\" why|because");
     struct outcome *good = record_outcome(record, 0, 0);
     good->idle_resident = 32.5;
     good->resident = 2000000;
@@ -200,7 +201,8 @@ Test(csv, summary_comes_back_with_its_odd_names_and_its_gaps)
                                          {"p99_ratio_low", "1.0000"},
                                          {"p99_ratio_high", "1.0000"},
                                          {"p99_ratio_q1", "1.0000"},
-                                         {"p99_ratio_q3", "1.0000"}};
+                                         {"p99_ratio_q3", "1.0000"},
+                                         {"stderr", ""}};
     text = expect_line(text, columns, all, sizeof all / sizeof *all);
     text = read_record(text, line, &fields);
     cr_assert_eq(fields, columns);
@@ -208,6 +210,7 @@ Test(csv, summary_comes_back_with_its_odd_names_and_its_gaps)
     cr_assert_str_eq(line[column(header, columns, "trouble")],
                      "said \"no\", then\nclosed, for good");
     cr_assert_str_eq(line[column(header, columns, "p99_us")], "", "no number is not zero");
+    cr_assert_str_eq(line[column(header, columns, "stderr")], "why, \"oh\" why|because");
     cr_assert_str_eq(text, "");
 }
 
@@ -290,6 +293,7 @@ Test(report, the_reference_without_silent_clients_has_a_row_only_beside_some)
     static struct server servers[2];
     fill(&record, servers);
     servers[1].alone = true;
+    record_outcome(&record, 0, 1)->said[0] = '\0';
     cr_assert_not_null(strstr(reported(&record, 0), "my \"own\""));
     cr_assert_not_null(strstr(written(csv_summary, &record), "my \"\"own\"\""));
     record.cells[0].idle = 0;
