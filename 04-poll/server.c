@@ -18,6 +18,7 @@ enum {
     ACCEPTS_PER_TURN = 64,
     RETRY_MS = 100,     /* after running out of descriptors, accept again this soon */
     SERVED_MOST = 1000, /* turns from one look at the signals to the next */
+    LOOK_MS = 250,      /* on macOS: a sleep from one look at the signals to the next */
 };
 
 struct server {
@@ -116,10 +117,10 @@ static int wait_for_events(struct server *server)
     sigemptyset(&none);
 #ifdef __APPLE__
     /* No ppoll() here. A signal that comes just before poll() falls asleep is seen late, so
-     * never sleep for more than a second. */
+     * never sleep for long. */
     sigset_t blocked;
     sigprocmask(SIG_SETMASK, &none, &blocked);
-    int timeout_ms = server->deadline == 0 ? 1000 : left > 0 ? (int)left : 0;
+    int timeout_ms = server->deadline == 0 ? LOOK_MS : left > 0 ? (int)left : 0;
     int ready = poll(server->watch, server->count, signalled ? 0 : timeout_ms);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
     return ready;
