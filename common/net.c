@@ -185,12 +185,11 @@ int net_announce(int listener)
         warn("getsockname");
         return -1;
     }
-    if (printf("listening on %s\n", address_text((struct sockaddr *)&address, length)) < 0 ||
-        fflush(stdout) == EOF) {
-        warn("stdout");
-        return -1;
-    }
-    return 0;
+    const char *text = address_text((struct sockaddr *)&address, length);
+    if (printf("listening on %s\n", text) > 0 && fflush(stdout) == 0)
+        return 0;
+    warn("stdout");
+    return -1;
 }
 
 static int accept_fd(int fd, struct sockaddr *address, socklen_t *length, bool nonblocking)
