@@ -861,39 +861,55 @@ LAYER(leftover_and_a_stranger, "removing a leftover does not register a number's
     close(copy);
 }
 
-#ifdef EVFILT_USER
-static void *wait_for_user(void *arg)
-{
-    struct kevent ev;
-    int n = wait_for(*(int *)arg, &ev, 1, 10000);
-    return n == 1 && ev.filter == EVFILT_USER ? arg : NULL;
-}
-
-LAYER(leftover_and_sleepers, "threads that sleep in kevent() survive the removal of a leftover")
+LAYER(leftover_comes_back, "a leftover's file can be registered again, under its old number")
 {
     int kq = kqueue(), end[2];
-    pthread_t thread[3];
-    struct kevent ev;
+    struct kevent ev[4];
     socket_pair(end);
-    cr_assert_eq(apply(kq, change(1, EVFILT_USER, EV_ADD)), 0);
     cr_assert_eq(apply(kq, full(end[0], EVFILT_READ, EV_ADD, 0, 0, 1)), 0);
+    int copy = dup(end[0]);
+    close(end[0]);
+    cr_assert_eq(apply(kq, change(end[0], EVFILT_READ, EV_DELETE)), EBADF);
+    cr_assert_eq(dup2(copy, end[0]), end[0]);
+    cr_assert_eq(apply(kq, full(end[0], EVFILT_READ, EV_ADD, 0, 0, 2)), 0);
+    cr_assert_eq(write(end[1], "x", 1), 1);
+    cr_assert_eq(wait_for(kq, ev, 4, 1000), 1);
+    cr_assert_eq(ev[0].udata, (udata_t)2);
+    close(copy);
+}
+
+static void *wait_for_one(void *arg)
+{
+    struct kevent ev;
+    return wait_for(*(int *)arg, &ev, 1, 5000) == 1 && ev.filter == EVFILT_READ ? arg : NULL;
+}
+
+/* With EV_CLEAR a write wakes one of them. The last removes the leftover, and the others sleep. */
+LAYER(leftover_and_sleepers, "threads asleep in kevent() see what is added after a leftover's end")
+{
+    int kq = kqueue(), end[2], fresh[2];
+    pthread_t thread[3];
+    socket_pair(end);
+    socket_pair(fresh);
+    cr_assert_eq(apply(kq, full(end[0], EVFILT_READ, EV_ADD | EV_CLEAR, 0, 0, 1)), 0);
     for (int i = 0; i < 3; i++)
-        cr_assert_eq(pthread_create(&thread[i], NULL, wait_for_user, &kq), 0);
+        cr_assert_eq(pthread_create(&thread[i], NULL, wait_for_one, &kq), 0);
     usleep(50000);
     int copy = dup(end[0]);
     close(end[0]);
-    cr_assert_eq(write(end[1], "x", 1), 1);
-    cr_assert_eq(wait_for(kq, &ev, 1, 100), 0);
-    char byte;
-    cr_assert_eq(read(copy, &byte, 1), 1);
-    cr_assert_eq(apply(kq, full(1, EVFILT_USER, 0, NOTE_TRIGGER, 0, 0)), 0);
+    for (int i = 0; i < 17; i++) {
+        cr_assert_eq(write(end[1], "x", 1), 1);
+        usleep(5000);
+    }
+    cr_assert_eq(write(fresh[1], "x", 1), 1);
+    cr_assert_eq(apply(kq, change(fresh[0], EVFILT_READ, EV_ADD)), 0);
     for (int i = 0; i < 3; i++) {
         void *result = NULL;
         pthread_join(thread[i], &result);
         cr_assert_not_null(result, "thread %d slept on", i);
     }
+    close(copy);
 }
-#endif
 
 LAYER(kqueues_do_not_leak, "close() of a kqueue: its helpers go with the next kqueue()")
 {
