@@ -1236,7 +1236,9 @@ static int deliver(struct kq *kq, const struct epoll_event *ready, int n, struct
         case KIND_PROC:
             stored += helper_deliver(kq, tag, EVFILT_PROC, &events[stored]);
             break;
-        default:         /* KIND_WAKE, KIND_SIGNALS, KIND_FILES: all mean the active list */
+        case KIND_WAKE:
+        case KIND_SIGNALS:
+        case KIND_FILES:
             if (!active) /* twice would report a level knote twice */
                 stored += active_deliver(kq, &events[stored], spare);
             active = true;
