@@ -23,13 +23,14 @@ struct slot {
 struct timer_heap {
     struct timer_entry *entry; /* [1] is due first */
     int count, capacity;
+    uint64_t starts; /* so far */
 };
 
 struct reactor {
     const struct backend *backend;
     void *backend_state;
     int (*wait)(void *state, struct backend_event *events, int most, int timeout_ms);
-    bool stopping;
+    bool running, stopping;
     uint32_t turn;
 
     struct slot *slot;
@@ -38,7 +39,7 @@ struct reactor {
     int changed_count;
 
     struct timer_heap timers;
-    int64_t now_ms; /* 0: not read yet in this turn */
+    int64_t now_ms; /* of this turn's handlers; 0: not read yet */
 
     int wake_pipe[2]; /* a byte in it ends the wait: a signal, or something was posted */
     pthread_mutex_t post_lock;

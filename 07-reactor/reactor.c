@@ -197,7 +197,7 @@ static int apply_changes(struct reactor *reactor)
     return reactor->changed_count > 0 || reactor->stopping ? 0 : -1;
 }
 
-int reactor_run(struct reactor *reactor)
+static int run_turns(struct reactor *reactor)
 {
     struct backend_event events[BACKEND_BATCH];
 
@@ -219,6 +219,18 @@ int reactor_run(struct reactor *reactor)
     return 0;
 }
 
+int reactor_run(struct reactor *reactor)
+{
+    if (reactor->running) { /* in a handler: what is left of its batch would be out of date */
+        errno = EBUSY;
+        return -1;
+    }
+    reactor->running = true;
+    int result = run_turns(reactor);
+    reactor->running = false;
+    return result;
+}
+
 void reactor_stop(struct reactor *reactor)
 {
     reactor->stopping = true;
@@ -226,7 +238,7 @@ void reactor_stop(struct reactor *reactor)
 
 int64_t reactor_now_ms(struct reactor *reactor)
 {
-    if (reactor->now_ms == 0) {
+    if (reactor->now_ms == 0 || !reactor->running) { /* between runs much time may pass */
         struct timespec now;
         clock_gettime(CLOCK_MONOTONIC, &now);
         reactor->now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;

@@ -3,16 +3,25 @@
  * The heap is an array in which each entry is due no earlier than its parent: entry i has its
  * parent at i / 2, its children at 2i and 2i + 1, and the first of all is at 1. A new entry starts
  * at the end and rises past parents that are due later. When one leaves, the last takes its place
- * and rises or sinks. No step touches more than one entry a level: O(log n). */
+ * and rises or sinks. No step touches more than one entry a level: O(log n).
+ *
+ * Of those that are due in the same millisecond the one that was started first comes first. So
+ * those that a turn finds due come before all that its handlers start, also with no delay. */
 #include <limits.h>
 #include <stdlib.h>
 
 #include "internal.h"
 
 struct timer_entry {
-    int64_t due; /* a copy of timer->due: comparing need not visit the timers */
+    int64_t due;    /* a copy of timer->due: comparing need not visit the timers */
+    uint64_t start; /* its number among all starts */
     struct reactor_timer *timer;
 };
+
+static bool before(const struct timer_entry *a, const struct timer_entry *b)
+{
+    return a->due < b->due || (a->due == b->due && a->start < b->start);
+}
 
 static void put(struct timer_heap *heap, int position, struct timer_entry entry)
 {
@@ -23,7 +32,7 @@ static void put(struct timer_heap *heap, int position, struct timer_entry entry)
 /* Finds the place for entry from the gap at position on, moving others into the gap. */
 static void rise(struct timer_heap *heap, int position, struct timer_entry entry)
 {
-    while (position > 1 && heap->entry[position / 2].due > entry.due) {
+    while (position > 1 && before(&entry, &heap->entry[position / 2])) {
         put(heap, position, heap->entry[position / 2]);
         position /= 2;
     }
@@ -33,9 +42,9 @@ static void rise(struct timer_heap *heap, int position, struct timer_entry entry
 static void sink(struct timer_heap *heap, int position, struct timer_entry entry)
 {
     for (int child; (child = 2 * position) <= heap->count; position = child) {
-        if (child < heap->count && heap->entry[child + 1].due < heap->entry[child].due)
+        if (child < heap->count && before(&heap->entry[child + 1], &heap->entry[child]))
             child++;
-        if (heap->entry[child].due >= entry.due)
+        if (before(&entry, &heap->entry[child]))
             break;
         put(heap, position, heap->entry[child]);
     }
@@ -61,15 +70,21 @@ static int insert(struct timer_heap *heap, struct reactor_timer *timer)
 {
     if (heap->count + 1 >= heap->capacity && grow(heap, 2 * heap->capacity) < 0)
         return -1;
-    rise(heap, ++heap->count, (struct timer_entry){timer->due, timer});
+    rise(heap, ++heap->count, (struct timer_entry){timer->due, heap->starts++, timer});
     return 0;
+}
+
+/* "Never" is a delay of INT64_MAX, and must not come round to the past. */
+static int64_t later(int64_t now, int64_t delay_ms)
+{
+    return delay_ms < INT64_MAX - now ? now + delay_ms : INT64_MAX;
 }
 
 int reactor_timer_start(struct reactor *reactor, struct reactor_timer *timer, int64_t delay_ms,
                         int64_t period_ms)
 {
     reactor_timer_stop(reactor, timer);
-    timer->due = reactor_now_ms(reactor) + (delay_ms > 0 ? delay_ms : 0);
+    timer->due = later(reactor_now_ms(reactor), delay_ms > 0 ? delay_ms : 0);
     timer->period_ms = period_ms;
     return insert(&reactor->timers, timer);
 }
@@ -84,7 +99,7 @@ void reactor_timer_stop(struct reactor *reactor, struct reactor_timer *timer)
     struct timer_entry last = heap->entry[heap->count--];
     if (last.timer == timer)
         return;
-    if (gap > 1 && heap->entry[gap / 2].due > last.due)
+    if (gap > 1 && before(&last, &heap->entry[gap / 2]))
         rise(heap, gap, last);
     else
         sink(heap, gap, last);
@@ -94,24 +109,27 @@ int timers_wait_ms(struct reactor *reactor)
 {
     if (reactor->timers.count == 0)
         return -1;
+    reactor->now_ms = 0; /* the handlers took their time, which the wait must not add to */
     int64_t left = reactor->timers.entry[1].due - reactor_now_ms(reactor);
     return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
-/* At most as many as there are now: a handler that starts its timer anew with no delay must not
- * keep the descriptors waiting. */
+/* Those that are due, but none that is started meanwhile: a handler that starts its timer anew
+ * with no delay must not keep the descriptors waiting. */
 void timers_run(struct reactor *reactor)
 {
     struct timer_heap *heap = &reactor->timers;
     int64_t now = reactor_now_ms(reactor);
 
-    for (int most = heap->count; most > 0 && heap->count > 0; most--) {
-        struct reactor_timer *timer = heap->entry[1].timer;
-        if (timer->due > now)
+    for (uint64_t starts = heap->starts; heap->count > 0;) {
+        struct timer_entry first = heap->entry[1];
+        if (first.due > now || first.start >= starts)
             return;
+        struct reactor_timer *timer = first.timer;
         if (timer->period_ms > 0) { /* the next multiple of the period that lies ahead */
-            timer->due += timer->period_ms * ((now - timer->due) / timer->period_ms + 1);
-            sink(heap, 1, (struct timer_entry){timer->due, timer});
+            int64_t over = (now - timer->due) % timer->period_ms;
+            timer->due = later(now, timer->period_ms - over);
+            sink(heap, 1, (struct timer_entry){timer->due, heap->starts++, timer});
         } else {
             reactor_timer_stop(reactor, timer);
         }

@@ -196,6 +196,29 @@ ON_EVERY_BACKEND(kqueue_refuses_whole_changes)
     cr_expect_eq(calls, 1, "a refused change comes back as an error");
 }
 
+static void run_inside(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)fd, (void)ready, (void)argument;
+    calls++;
+    errno = 0;
+    cr_expect_eq(reactor_run(reactor), -1);
+    cr_expect_eq(errno, EBUSY);
+    reactor_stop(reactor);
+}
+
+ON_EVERY_BACKEND(handler_may_not_run_its_own_reactor)
+{
+    int pair[2];
+    make_pair(pair);
+    calls = 0;
+    give(pair[1], "x", 1);
+    reactor_add(reactor, pair[0], REACTOR_READ, run_inside, NULL);
+    for (int i = 1; i <= 2; i++) {
+        cr_expect_eq(reactor_run(reactor), 0, "but it may be run again afterwards");
+        cr_expect_eq(calls, i);
+    }
+}
+
 Test(reactor, unknown_backend)
 {
     cr_expect_null(reactor_create("devpoll"));

@@ -8,6 +8,7 @@
 #include "backends.h"
 
 static int calls, fresh_calls;
+static int64_t started;
 
 static void count_fresh(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
@@ -61,8 +62,6 @@ ON_EVERY_BACKEND(timer_stopped_by_another_of_the_same_turn_stays_silent)
     cr_expect_eq(ordered, 0);
 }
 
-static int64_t started;
-
 static void restart_at_once(struct reactor *reactor, struct reactor_timer *timer)
 {
     calls++;
@@ -81,6 +80,112 @@ ON_EVERY_BACKEND(timer_without_delay_starves_nobody)
     run_for(reactor, 20);
     cr_expect_gt(calls, 1);
     cr_expect_gt(fresh_calls, 1);
+}
+
+static int calls_in_turn, most_in_turn;
+
+static void restart_and_count(struct reactor *reactor, struct reactor_timer *timer)
+{
+    calls++;
+    most_in_turn = ++calls_in_turn > most_in_turn ? calls_in_turn : most_in_turn;
+    reactor_timer_start(reactor, timer, 0, 0);
+}
+
+static void new_turn(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)fd, (void)ready, (void)argument;
+    calls_in_turn = 0;
+    if (calls > 50)
+        reactor_stop(reactor);
+}
+
+/* A bound by how many timers there are would be none for a server with many. */
+ON_EVERY_BACKEND(timer_without_delay_runs_once_a_turn_also_among_many)
+{
+    enum { MANY = 1000 };
+    int pair[2];
+    struct reactor_timer *idle = calloc(MANY, sizeof *idle);
+    struct reactor_timer timer = {.handler = restart_and_count};
+    make_pair(pair);
+    calls = calls_in_turn = most_in_turn = 0;
+    give(pair[1], "x", 1);
+    reactor_add(reactor, pair[0], REACTOR_READ, new_turn, NULL);
+    for (int i = 0; i < MANY; i++)
+        reactor_timer_start(reactor, &idle[i], 60000, 0);
+    reactor_timer_start(reactor, &timer, 0, 0);
+    run_for(reactor, 20000);
+    cr_expect_gt(calls, 50);
+    cr_expect_eq(most_in_turn, 1, "%d times in one turn", most_in_turn);
+    free(idle);
+}
+
+enum { SAME = 8 };
+static struct reactor_timer same[SAME];
+
+/* The first is started again, and so becomes the last. A turn has one time for all of them. */
+static void start_all(struct reactor *reactor, struct reactor_timer *timer)
+{
+    (void)timer;
+    for (int i = 0; i <= SAME; i++)
+        reactor_timer_start(reactor, &same[i % SAME], 10, 0);
+}
+
+ON_EVERY_BACKEND(timers_of_one_moment_run_in_the_order_of_their_starts)
+{
+    int name[SAME];
+    struct reactor_timer timer = {.handler = start_all};
+    ordered = 0;
+    for (int i = 0; i < SAME; i++) {
+        name[i] = i;
+        same[i] = (struct reactor_timer){.handler = note_timer, .argument = &name[i]};
+    }
+    reactor_timer_start(reactor, &timer, 0, 0);
+    run_for(reactor, 30);
+    cr_expect_eq(ordered, SAME);
+    for (int i = 0; i < SAME; i++)
+        cr_expect_eq(order[i], (i + 1) % SAME);
+}
+
+/* What takes long, once. It has looked at the clock before. */
+static void work_long(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)ready, (void)argument;
+    reactor_now_ms(reactor);
+    usleep(300000);
+    reactor_remove(reactor, fd);
+}
+
+ON_EVERY_BACKEND(long_handler_does_not_make_a_timer_that_much_later)
+{
+    int pair[2];
+    make_pair(pair);
+    give(pair[1], "x", 1);
+    reactor_add(reactor, pair[0], REACTOR_READ, work_long, NULL);
+    started = reactor_now_ms(reactor);
+    run_for(reactor, 350);
+    int64_t took = reactor_now_ms(reactor) - started;
+    cr_expect(took >= 350 && took < 620, "%d ms, not 350", (int)took);
+}
+
+ON_EVERY_BACKEND(the_longest_delay_and_period_never_come)
+{
+    int name = 0;
+    struct reactor_timer never = {.handler = note_timer, .argument = &name}, once = never;
+    ordered = 0;
+    reactor_timer_start(reactor, &never, INT64_MAX, 0);
+    reactor_timer_start(reactor, &once, 0, INT64_MAX);
+    run_for(reactor, 20);
+    cr_expect_eq(ordered, 1);
+    cr_expect_geq(once.due, INT64_MAX - 1);
+    cr_expect_geq(never.due, INT64_MAX - 1);
+}
+
+ON_EVERY_BACKEND(between_runs_the_clock_goes_on)
+{
+    run_for(reactor, 1);
+    int64_t before = reactor_now_ms(reactor);
+    usleep(20000);
+    cr_expect_geq(reactor_now_ms(reactor), before + 19);
 }
 
 static void count_period(struct reactor *reactor, struct reactor_timer *timer)
