@@ -91,20 +91,27 @@ static int set_signal(struct reactor *reactor, int signal,
                       void (*handler)(struct reactor *reactor, int signal, void *argument),
                       void *argument)
 {
+    struct watched *entry = &watched[signal];
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    if (watched[signal].reactor && sigaction(signal, &watched[signal].before, NULL) < 0)
-        return -1;
-    watched[signal].reactor = NULL;
-    if (!handler)
-        return 0;
-    watched[signal].pending = false;
-    watched[signal].pipe = reactor->wake_pipe[1];
+    bool first = !entry->reactor;
+    if (!handler && entry->reactor != reactor)
+        return 0; /* it is not this reactor's to give back */
+    if (!handler) {
+        entry->reactor = NULL;
+        return sigaction(signal, &entry->before, NULL);
+    }
+    if (first)
+        entry->pending = false;
+    entry->pipe = reactor->wake_pipe[1];
     sigemptyset(&action.sa_mask);
-    if (sigaction(signal, &action, &watched[signal].before) < 0)
+    /* Not a second time: meanwhile the signal would do what it did before, and end the process. */
+    if (first && sigaction(signal, &action, &entry->before) < 0)
         return -1;
-    watched[signal].handler = handler;
-    watched[signal].argument = argument;
-    watched[signal].reactor = reactor;
+    entry->handler = handler;
+    entry->argument = argument;
+    entry->reactor = reactor;
+    if (entry->pending) /* the one who had it has not looked yet */
+        wake(entry->pipe);
     return 0;
 }
 

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -96,6 +98,51 @@ ON_EVERY_BACKEND(signal_goes_to_the_reactor_that_asked_last)
     run_for(other, 1000);
     cr_expect_eq(got_other, SIGUSR1);
     reactor_destroy(other); /* gives the signal back, to what was there before us */
+}
+
+ON_EVERY_BACKEND(signal_that_waits_goes_to_whoever_asks_for_it_then)
+{
+    int got = 0, got_second = 0, got_other = 0;
+    struct reactor *other = reactor_create(reactor_backend(reactor));
+    reactor_signal(reactor, SIGUSR1, on_signal, &got);
+    raise(SIGUSR1);
+    reactor_signal(reactor, SIGUSR1, on_signal, &got_second);
+    run_for(reactor, 1000);
+    cr_expect_eq(got, 0);
+    cr_expect_eq(got_second, SIGUSR1);
+    raise(SIGUSR1);
+    reactor_signal(other, SIGUSR1, on_signal, &got_other);
+    run_for(other, 1000);
+    cr_expect_eq(got_other, SIGUSR1);
+    got_other = 0;
+    reactor_signal(reactor, SIGUSR1, NULL, NULL); /* no longer this one's to give back */
+    raise(SIGUSR1);
+    run_for(other, 1000);
+    cr_expect_eq(got_other, SIGUSR1);
+    reactor_destroy(other);
+}
+
+static void *raise_many(void *argument)
+{
+    for (int i = 0; i < 20000; i++)
+        kill(getpid(), SIGUSR1);
+    *(atomic_bool *)argument = true;
+    return NULL;
+}
+
+/* Between two handlers there is no moment in which the signal ends the process. */
+ON_EVERY_BACKEND(handler_of_a_signal_may_be_changed_while_it_arrives)
+{
+    int got = 0;
+    atomic_bool done = false;
+    pthread_t thread;
+    reactor_signal(reactor, SIGUSR1, on_signal, &got);
+    pthread_create(&thread, NULL, raise_many, &done);
+    while (!done)
+        cr_assert_eq(reactor_signal(reactor, SIGUSR1, on_signal, &got), 0);
+    pthread_join(thread, NULL);
+    run_for(reactor, 1000);
+    cr_expect_eq(got, SIGUSR1);
 }
 
 static int depth;
