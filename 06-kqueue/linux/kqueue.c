@@ -1227,6 +1227,8 @@ static int deliver(struct kq *kq, const struct epoll_event *ready, int n, struct
         case KIND_READ:
             stored += half_deliver(kq, &ready[i], READING, &events[stored]);
             break;
+        case KIND_WRITE: /* in W, never in R */
+            break;
         case KIND_WRITERS:
             stored += writers_deliver(kq, &events[stored], spare);
             break;
