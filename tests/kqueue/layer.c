@@ -489,6 +489,41 @@ LAYER(process_exit, "PROC NOTE_EXIT: once, with the wait status, which waitpid()
     cr_assert_eq(apply(kq, full(child, EVFILT_PROC, EV_ADD, NOTE_EXIT, 0, 3)), ESRCH);
 }
 
+LAYER(process_killed, "PROC NOTE_EXIT: a signal's status, too")
+{
+    LAYER_ONLY();
+    int kq = kqueue(), status = 0;
+    struct kevent ev;
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    int error = apply(kq, full(child, EVFILT_PROC, EV_ADD, NOTE_EXIT, 0, 0));
+    kill(child, SIGKILL);
+    if (error == ENOTSUP)
+        cr_skip_test("this kernel has no pidfd_open()");
+    cr_assert_eq(wait_for(kq, &ev, 1, 5000), 1);
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert_eq(ev.data, status);
+    cr_assert_eq(WTERMSIG(status), SIGKILL);
+}
+
+LAYER(vnode_other_wishes, "VNODE: EV_ADD of a knote that is there changes what it is asked for")
+{
+    int kq = kqueue();
+    char path[] = "/tmp/kqueue-test-XXXXXX";
+    int fd = mkstemp(path);
+    struct kevent ev;
+    cr_assert_eq(apply(kq, full(fd, EVFILT_VNODE, EV_ADD | EV_CLEAR, NOTE_WRITE, 0, 1)), 0);
+    cr_assert_eq(apply(kq, full(fd, EVFILT_VNODE, EV_ADD | EV_CLEAR, NOTE_ATTRIB, 0, 2)), 0);
+    cr_assert_eq(chmod(path, 0640), 0);
+    cr_assert_eq(wait_for(kq, &ev, 1, 1000), 1);
+    cr_assert(ev.fflags & NOTE_ATTRIB);
+    cr_assert_eq(ev.udata, (udata_t)2);
+    unlink(path);
+}
+
 LAYER(vnode_two_descriptors, "VNODE: two descriptors of one file, each with its own wishes")
 {
     int kq = kqueue();
