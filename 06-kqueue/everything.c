@@ -77,10 +77,12 @@ int main(int argc, char **argv)
 {
     pthread_t thread;
     struct kevent event = {0};
-    int file = argc == 2 ? open(argv[1], O_RDONLY) : -1;
 
+    if (argc != 2)
+        errx(2, "usage: everything FILE");
+    int file = open(argv[1], O_RDONLY);
     if (file < 0)
-        err(2, "usage: everything FILE");
+        err(1, "%s", argv[1]);
     kq = kqueue();
     signal(SIGINT, SIG_IGN);
     change(SIGINT, EVFILT_SIGNAL, EV_ADD, 0, 0);
