@@ -1,13 +1,12 @@
 /* A relay: whoever connects here is connected to another server, and every byte goes through, both
  * ways. Half-close and backpressure come with the streams. */
 #include <err.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "service.h"
 
+static struct service service;
 static struct addrinfo *target;
 
 /* A stream's argument is the stream at the other end, or NULL once that is gone. */
@@ -45,27 +44,19 @@ static void on_close(struct stream *stream, int error)
 
 static void on_open(struct stream *client)
 {
-    static const struct stream_handlers handlers = {on_data, on_end, on_drain, on_close};
-    struct stream *server = NULL;
-    int fd = socket(target->ai_family, SOCK_STREAM, 0);
-    stream_set_argument(client, NULL);
-    if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0) {
-        (void)connect(fd, target->ai_addr, target->ai_addrlen); /* on_close says if it fails */
-        server = stream_open(stream_reactor(client), fd, &handlers, NULL, client);
-    }
-    stream_set_argument(client, server);
-    if (!server) {
+    stream_set_argument(client, stream_connect(service.reactor, target, &service.handlers,
+                                               &service.opened, client));
+    if (!stream_argument(client)) {
         warn("no connection for client %d", stream_fd(client));
         stream_abort(client);
-        close(fd);
     }
 }
 
 int main(int argc, char **argv)
 {
-    struct service service = {.purpose = "Relays connections to another server",
-                              .handlers = {on_data, on_end, on_drain, on_close},
-                              .on_open = on_open};
+    service = (struct service){.purpose = "Relays connections to another server",
+                               .handlers = {on_data, on_end, on_drain, on_close},
+                               .on_open = on_open};
     struct net_option options[] = {
         SERVICE_BACKEND,
         {"to-host", true, "--to-host ADDR   the other server (127.0.0.1)", "127.0.0.1"},

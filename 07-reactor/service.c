@@ -84,12 +84,22 @@ void service_open(struct service *service, int argc, char **argv, struct net_opt
         err(1, "reactor");
 }
 
+static void run(struct service *service)
+{
+    if (reactor_run(service->reactor) < 0)
+        err(1, "%s", reactor_backend(service->reactor));
+}
+
 int service_run(struct service *service)
 {
     if (net_announce(service->listener) < 0)
         return 1;
-    if (reactor_run(service->reactor) < 0)
-        err(1, "%s", reactor_backend(service->reactor));
+    run(service);
+    service->opened.on_empty = reactor_stop;
+    for (struct stream *s = service->opened.first; s; s = stream_next(s))
+        stream_stop(s, STOP_MS);
+    if (service->opened.count > 0)
+        run(service);
     if (service->at_end)
         service->at_end();
     reactor_destroy(service->reactor);

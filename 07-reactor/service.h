@@ -12,9 +12,10 @@ struct service {
     void (*on_open)(struct stream *stream); /* somebody has come; may be NULL */
     void (*at_end)(void);                   /* the loop has ended; may be NULL */
 
-    struct reactor *reactor; /* from here on: filled in */
-    struct stream_list streams;
-    int listener; /* -1 once it stops */
+    struct reactor *reactor;    /* from here on: filled in */
+    struct stream_list streams; /* those who came */
+    struct stream_list opened;  /* the program's, for others: the end waits for these, too */
+    int listener;               /* -1 once it stops */
     struct reactor_timer retry;
 };
 

@@ -7,6 +7,10 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -44,22 +48,6 @@ struct stream {
 
 /* ------------------------------------------------------------------------- what to wait for --- */
 
-static void at_end_of_turn(struct stream *stream)
-{
-    if (stream->soon.position == 0 && reactor_timer_start(stream->reactor, &stream->soon, 0, 0) < 0)
-        reactor_modify(stream->reactor, stream->fd,
-                       REACTOR_WRITE); /* out of memory: nearly as good */
-}
-
-static void die(struct stream *stream, int error)
-{
-    if (stream->state == DEAD)
-        return;
-    stream->state = DEAD;
-    stream->error = error;
-    at_end_of_turn(stream);
-}
-
 static bool may_deliver(const struct stream *stream)
 {
     return stream->state == OPEN && !stream->paused && !stream->full;
@@ -73,16 +61,33 @@ static void wait_for(struct stream *stream)
     reactor_modify(stream->reactor, stream->fd, interest);
 }
 
+static void at_end_of_turn(struct stream *stream)
+{
+    if (!stream->soon.position && reactor_timer_start(stream->reactor, &stream->soon, 0, 0) < 0) {
+        stream->blocked = true; /* out of memory: when it is writable is nearly as good */
+        wait_for(stream);
+    }
+}
+
+static void die(struct stream *stream, int error)
+{
+    if (stream->state == DEAD)
+        return;
+    stream->state = DEAD;
+    stream->error = error;
+    at_end_of_turn(stream);
+}
+
 /* The end of it. Only the loop calls this, never a function of stream.h. */
 static void bury(struct stream *stream)
 {
     struct stream_list *list = stream->list;
     struct reactor *reactor = stream->reactor;
-    reactor_timer_stop(stream->reactor, &stream->soon);
-    reactor_timer_stop(stream->reactor, &stream->deadline);
     reactor_remove(stream->reactor, stream->fd);
     if (stream->handlers->on_close)
         stream->handlers->on_close(stream, stream->error);
+    reactor_timer_stop(stream->reactor, &stream->soon); /* on_close may have started it */
+    reactor_timer_stop(stream->reactor, &stream->deadline);
     close(stream->fd);
     free(stream->in.bytes);
     free(stream->out.bytes);
@@ -104,8 +109,8 @@ static void send_fin(struct stream *stream)
     if (!stream->fin_sent)
         shutdown(stream->fd, SHUT_WR);
     stream->fin_sent = true;
-    if (stream->state == CLOSING)
-        stream->state = LINGERING;
+    if (stream->state == ENDED || stream->state == CLOSING)
+        stream->state = LINGERING; /* ended by stream_stop(): the peer's FIN is still to come */
     if (stream->peer_ended && stream->state != OPEN)
         die(stream, 0);
 }
@@ -170,8 +175,8 @@ static void end_input(struct stream *stream)
     else
         stream_close(stream, 0);
     buffer_use(&stream->in, buffer_length(&stream->in));
-    if (stream->peer_ended && stream->fin_sent)
-        die(stream, 0);
+    if (stream->fin_sent) /* before this end: now that is all */
+        send_fin(stream);
 }
 
 static void receive(struct stream *stream)
@@ -241,19 +246,18 @@ static void on_deadline(struct reactor *reactor, struct reactor_timer *timer)
 struct stream *stream_open(struct reactor *reactor, int fd, const struct stream_handlers *handlers,
                            struct stream_list *list, void *argument)
 {
-    struct stream *stream = calloc(1, sizeof *stream);
-    if (!stream)
-        return NULL;
-    *stream = (struct stream){.reactor = reactor,
-                              .handlers = handlers,
-                              .argument = argument,
-                              .list = list,
-                              .low = STREAM_LOW,
-                              .high = STREAM_HIGH,
-                              .soon = {.handler = on_soon, .argument = stream},
-                              .deadline = {.handler = on_deadline, .argument = stream},
-                              .fd = fd};
-    if (reactor_add(reactor, fd, REACTOR_READ, on_ready, stream) < 0) {
+    struct stream *stream = malloc(sizeof *stream);
+    if (stream)
+        *stream = (struct stream){.reactor = reactor,
+                                  .handlers = handlers,
+                                  .argument = argument,
+                                  .list = list,
+                                  .low = STREAM_LOW,
+                                  .high = STREAM_HIGH,
+                                  .soon = {.handler = on_soon, .argument = stream},
+                                  .deadline = {.handler = on_deadline, .argument = stream},
+                                  .fd = fd};
+    if (!stream || reactor_add(reactor, fd, REACTOR_READ, on_ready, stream) < 0) {
         free(stream);
         return NULL;
     }
@@ -264,6 +268,30 @@ struct stream *stream_open(struct reactor *reactor, int fd, const struct stream_
         list->first = stream;
         list->count++;
     }
+    return stream;
+}
+
+static bool begin_to_connect(int fd, const struct addrinfo *to)
+{
+    if (fd < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
+        return false;
+    return connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS;
+}
+
+struct stream *stream_connect(struct reactor *reactor, const struct addrinfo *to,
+                              const struct stream_handlers *handlers, struct stream_list *list,
+                              void *argument)
+{
+    int fd = socket(to->ai_family, SOCK_STREAM, 0);
+    struct stream *stream = NULL;
+    if (begin_to_connect(fd, to))
+        stream = stream_open(reactor, fd, handlers, list, argument);
+    int error = errno;
+    if (stream)
+        stream->blocked = true; /* neither data nor FIN may be sent before it is connected */
+    stream ? wait_for(stream) : (void)close(fd);
+    errno = error;
     return stream;
 }
 
@@ -323,8 +351,7 @@ void stream_stop(struct stream *stream, int within_ms)
 {
     if (stream->state == OPEN && !stream->stopping) {
         stream->stopping = true;
-        if (ioctl(stream->fd, FIONREAD, &stream->left) < 0)
-            stream->left = 0;
+        (void)ioctl(stream->fd, FIONREAD, &stream->left); /* it stays 0 if that fails */
         at_end_of_turn(stream);
     }
     if (stream->state != DEAD)

@@ -4,14 +4,18 @@
  * What the echo server promises is offered to every protocol:
  * - Half-close: after the peer's FIN everything unsent is still sent, then FIN, then close().
  * - Backpressure: while `high` bytes or more are unsent, nothing is read, until `low` are left.
- * - Turns: a turn is one recv() of at most 16 KiB and one send(), so nobody waits for long.
+ * - Turns: a turn is one recv() of at most 16 KiB and one or two send()s: nobody waits for long.
  * - Idle costs nothing: buffers exist only while there is something in them.
  * - No RST on close: what the peer goes on sending is read and thrown away until its FIN, since
  *   close() with unread input destroys data in flight (RFC 1122 section 4.2.2.13).
  *
- * What is sent during a turn leaves at its end, in one send(). So no handler is ever called from
- * inside one of these functions, and no stream vanishes while you walk over many: on_close comes
- * from the loop. A stream and its list belong to the reactor's thread. */
+ * What is sent during a turn leaves at its end, in one send() (what a timer sends, at the end of
+ * the next, which follows at once). So no handler is ever called from inside one of these
+ * functions, and no stream vanishes while you walk over many: on_close comes from the loop. A
+ * stream and its list belong to the reactor's thread. Streams that are left when their reactor is
+ * destroyed are lost.
+ *
+ * A system without MSG_NOSIGNAL sends SIGPIPE for a lost peer: the program has to ignore it. */
 #ifndef STREAM_H
 #define STREAM_H
 
@@ -19,6 +23,7 @@
 
 #include "reactor.h"
 
+struct addrinfo;
 struct stream;
 
 enum {
@@ -40,9 +45,9 @@ struct stream_handlers {
     /* What was unsent fell from `high` to `low`. May be NULL. */
     void (*on_drain)(struct stream *stream);
 
-    /* The last call: afterwards the stream is freed. error: 0 if it ended in peace, else an errno:
-     * ECONNRESET, EPIPE, ETIMEDOUT (a time limit), EMSGSIZE (STREAM_INPUT_MAX), ENOMEM,
-     * ECANCELED (stream_abort()). May be NULL. */
+    /* The last call: afterwards the stream is freed; nothing can be sent any more. error: 0 if it
+     * ended in peace, else an errno: ECONNRESET, EPIPE, ETIMEDOUT (a time limit), EMSGSIZE
+     * (STREAM_INPUT_MAX), ENOMEM, ECANCELED (stream_abort()). May be NULL. */
     void (*on_close)(struct stream *stream, int error);
 };
 
@@ -60,19 +65,26 @@ struct stream *stream_next(const struct stream *stream);
 struct stream *stream_open(struct reactor *reactor, int fd, const struct stream_handlers *handlers,
                            struct stream_list *list, void *argument);
 
+/* The same for a new connection to that address, the first one only: try `to->ai_next` yourself.
+ * You may send at once; on_close says if it fails, ECONNREFUSED or another. NULL with errno. */
+struct stream *stream_connect(struct reactor *reactor, const struct addrinfo *to,
+                              const struct stream_handlers *handlers, struct stream_list *list,
+                              void *argument);
+
 void *stream_argument(const struct stream *stream);
 void stream_set_argument(struct stream *stream, void *argument);
 struct reactor *stream_reactor(const struct stream *stream);
 int stream_fd(const struct stream *stream);
 
 /* Copies the bytes, to be sent at the end of the turn and later. There is no upper bound: who
- * sends more than the peer asked for should look at stream_unsent(). ENOMEM; EPIPE: it is closing.
- */
+ * sends more than the peer asked for should look at stream_unsent(). ENOMEM; EPIPE: it is closing,
+ * or was finished. */
 int stream_send(struct stream *stream, const void *bytes, size_t length);
 size_t stream_unsent(const struct stream *stream);
 void stream_set_marks(struct stream *stream, size_t low, size_t high);
 
-/* No on_data until resumed. The peer, if it goes on sending, has to wait. */
+/* No on_data until resumed. The peer, if it goes on sending, has to wait; if it is lost meanwhile,
+ * you learn that when you send or resume. */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 
@@ -80,7 +92,7 @@ void stream_resume(struct stream *stream);
 void stream_finish(struct stream *stream);
 
 /* No on_data any more; sends what is unsent, then FIN, waits for the peer's FIN. within_ms: the
- * time limit for all of it, 0: none. */
+ * time limit for all of it, ETIMEDOUT; 0: none, and a peer that does not leave keeps its stream. */
 void stream_close(struct stream *stream, int within_ms);
 
 /* For a server that stops: as if the peer's FIN came after what has arrived until now. */
