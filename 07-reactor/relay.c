@@ -7,7 +7,7 @@
 #include "service.h"
 
 static struct service service;
-static struct addrinfo *target;
+static struct addrinfo *target; /* the first of its addresses is the one that is tried */
 
 /* A stream's argument is the stream at the other end, or NULL once that is gone. */
 static size_t on_data(struct stream *from, const char *bytes, size_t length)
@@ -63,8 +63,10 @@ int main(int argc, char **argv)
         {"to-port", true, "--to-port N      its port (7000)", "7000"},
         {0}};
     service_open(&service, argc, argv, options);
-    if (getaddrinfo(options[1].value, options[2].value,
-                    &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &target) != 0)
-        errx(1, "there is no %s", options[1].value);
+    (void)net_number("--to-port", options[2].value, 1, 65535);
+    int error = getaddrinfo(options[1].value, options[2].value,
+                            &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &target);
+    if (error)
+        errx(1, "resolve %s: %s", options[1].value, gai_strerror(error));
     return service_run(&service);
 }

@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -111,6 +113,105 @@ Test(programs, relay)
     char byte;
     cr_expect_eq(take(late, &byte, 1, 5000), 0);
     cr_expect_eq(server_stop(&relay), 0);
+}
+
+/* A listener of the test's own, on a free port, as the server behind the relay. */
+static int target_start(struct program *relay)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    char options[64];
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    cr_assert_eq(bind(listener, (struct sockaddr *)&address, length), 0);
+    cr_assert_eq(listen(listener, 5), 0);
+    fcntl(listener, F_SETFD, FD_CLOEXEC);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+    snprintf(options, sizeof options, "--port 0 --to-port %d", ntohs(address.sin_port));
+    *relay = server_start("RELAY", options);
+    return listener;
+}
+
+/* Sends until nothing has gone for a while. Byte n is n % 251. Returns how much. */
+static size_t fill(int fd)
+{
+    static char bytes[251 * 256];
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    size_t sent = 0;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (char)(i % 251);
+    while (poll(&ready, 1, 300) == 1) {
+        ssize_t n = send(fd, bytes + sent % 251, sizeof bytes - 251, MSG_NOSIGNAL);
+        cr_assert(n > 0 || errno == EAGAIN);
+        sent += n > 0 ? (size_t)n : 0;
+    }
+    return sent;
+}
+
+static void expect_all(int fd, size_t length)
+{
+    unsigned char bytes[65536];
+    size_t got = 0;
+    for (size_t n; (n = take(fd, bytes, sizeof bytes, 20000)) > 0; got += n)
+        for (size_t i = 0; i < n; i++)
+            cr_assert_eq(bytes[i], (got + i) % 251);
+    cr_expect_eq(got, length);
+}
+
+/* Whoever reads slowly behind the relay makes the one before it wait, in both directions: the relay
+ * holds little, and loses nothing. */
+Test(programs, relay_holds_little_for_whoever_does_not_read)
+{
+    struct program relay;
+    int listener = target_start(&relay);
+    int client = dial(&relay), target = accept(listener, NULL, NULL);
+    fcntl(target, F_SETFL, O_NONBLOCK);
+    put(client, "x", 1);
+    take_text(target, "x");
+    long before = program_rss_kib(&relay);
+    size_t up = fill(client), down = fill(target);
+    long grown = program_rss_kib(&relay) - before;
+    cr_expect(up > 65536 && down > 65536, "%zu and %zu bytes", up, down);
+    if (!getenv("ROOM_SANITIZED"))
+        cr_expect_lt(grown, 1024, "KiB, for %zu and %zu bytes", up, down);
+    shutdown(client, SHUT_WR);
+    expect_all(target, up);
+    close(target);
+    expect_all(client, down);
+    close(client);
+    close(listener);
+    cr_expect_eq(server_stop(&relay), 0);
+}
+
+/* The client's end and all that it sent are still on the way when the relay stops. Under the
+ * address sanitizer, what is not freed fails this, too. */
+Test(programs, relay_stops_with_somebody_who_does_not_read)
+{
+    struct program relay;
+    int listener = target_start(&relay);
+    int client = dial(&relay), target = accept(listener, NULL, NULL);
+    cr_expect_gt(fill(client), 65536);
+    int64_t start = now_ms();
+    cr_expect_eq(server_stop(&relay), 0);
+    cr_expect_lt(now_ms() - start, 2500);
+    close(client);
+    close(target);
+    close(listener);
+}
+
+Test(programs, relay_to_nowhere)
+{
+    char byte;
+    /* connect() to that address fails at once. */
+    struct program relay = server_start("RELAY", "--port 0 --to-host 255.255.255.255 --to-port 9");
+    for (int i = 0; i < 3; i++) {
+        int fd = dial(&relay);
+        cr_expect_eq(take(fd, &byte, 1, 5000), 0);
+        close(fd);
+    }
+    cr_expect_eq(server_stop(&relay), 0);
+    struct program none = program_start("RELAY", "--port 0 --to-port 65536", "/dev/null");
+    cr_expect_eq(program_end(&none, 5000), 2);
 }
 
 Test(programs, offload_does_not_wait)
