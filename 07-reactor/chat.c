@@ -74,7 +74,7 @@ static bool harmless(uint32_t c)
 {
     if (c < 0x20 || (c >= 0x7f && c < 0xa0)) /* C0, DEL, C1 */
         return false;
-    return !(c >= 0x200e && c <= 0x200f) && !(c >= 0x2028 && c <= 0x202e) &&
+    return c != 0x61c && !(c >= 0x200e && c <= 0x200f) && !(c >= 0x2028 && c <= 0x202e) &&
            !(c >= 0x2066 && c <= 0x2069);
 }
 

@@ -21,7 +21,8 @@ void chat_free(struct chat_message *message);
 char *chat_json(const char *user, const char *text);
 char *chat_error_json(const char *error);
 
-/* A name has 1 to CHAT_NAME_MAX bytes, and nothing that chat_clean() would change. */
+/* A name has 1 to CHAT_NAME_MAX bytes, and nothing that chat_clean() would change. Names that look
+ * alike (letters of two alphabets, spaces of no width) are different names all the same. */
 bool chat_name_ok(const char *name);
 
 /* Makes bytes fit to be shown on a terminal, in place: what is not UTF-8, and control characters

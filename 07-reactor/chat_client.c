@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,8 @@ static void say_lines(void)
 static void give_up(struct reactor *reactor, struct reactor_timer *timer)
 {
     (void)reactor, (void)timer;
+    warnx("the server does not answer");
+    client.status = 1;
     stream_abort(client.room);
 }
 
@@ -98,9 +101,13 @@ static void read_input(void)
 {
     char bytes[4096];
     ssize_t length = read(STDIN_FILENO, bytes, sizeof bytes);
-    if (length < 0 && (errno == EINTR || errno == EAGAIN))
+    if (length < 0 && (errno == EINTR || errno == EAGAIN)) {
         length = 0;
-    else if (length <= 0) {
+    } else if (length <= 0) {
+        if (length < 0) {
+            warn("input");
+            client.status = 1;
+        }
         end_input();
         return;
     }
@@ -130,6 +137,8 @@ static void on_drain(struct stream *stream)
 
 /* --------------------------------------------------------------------------- from the room --- */
 
+/* Whoever stops the terminal (Ctrl-S) stops us here, and the room will find that we read too
+ * slowly: output that waits would have to be held somewhere. */
 static void show(const struct chat_message *message)
 {
     char *field[] = {message->user, message->text, message->error};
@@ -144,7 +153,8 @@ static void show(const struct chat_message *message)
     } else {
         printf("* %s\n", message->text);
     }
-    fflush(stdout);
+    if (fflush(stdout) == EOF || ferror(stdout))
+        err(1, "output");
 }
 
 static size_t on_data(struct stream *stream, const char *bytes, size_t length)
@@ -228,6 +238,7 @@ int main(int argc, char **argv)
         warnx("--user: '%s' is no name of 1 to %d bytes", client.name, CHAT_NAME_MAX);
         net_try_help();
     }
+    signal(SIGPIPE, SIG_IGN); /* the other end of either is gone: that is an error to be told */
     client.reactor = reactor_create(extra[0].value);
     if (!client.reactor && extra[0].value && errno == EINVAL)
         warn("--backend %s", extra[0].value), net_try_help();

@@ -1,11 +1,14 @@
 /* The chat's client, as its user sees it. */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "program.h"
@@ -99,6 +102,103 @@ Test(client, nobody_controls_its_terminal)
     ann.in = -1;
     cr_expect_eq(program_end(&ann, 5000), 0);
     close(eve);
+    cr_expect_eq(server_stop(&server), 0);
+}
+
+/* Of a line that is too long, pieces are sent, and none of them breaks a character. */
+Test(client, a_line_that_is_too_long)
+{
+    enum { PAIRS = 9000, PIECE = 8192 };
+    static char line[2 * PAIRS + 3], expected[2 * PAIRS + 64], got[sizeof expected];
+    server = server_start("CHAT_SERVER", "--port 0");
+    struct program ann = client_start("ann", NULL);
+    expect_line(&ann, "* ann has joined\n");
+    strcpy(line, "x");
+    for (int i = 0; i < PAIRS; i++)
+        memcpy(line + 1 + 2 * i, "\xc3\xa9", 3);
+    sprintf(expected, "ann: %.*s\nann: %.*s\nann: %s\n", PIECE - 1, line, PIECE, line + PIECE - 1,
+            line + 2 * PIECE - 1);
+    strcat(line, "\n");
+    type(&ann, line);
+    size_t n = take(ann.out, got, strlen(expected), 20000);
+    cr_expect_eq(n, strlen(expected));
+    cr_expect_str_eq(got, expected);
+    close(ann.in);
+    ann.in = -1;
+    cr_expect_eq(program_end(&ann, 5000), 0);
+    cr_expect_eq(server_stop(&server), 0);
+}
+
+/* A server of the test's own, which only listens. */
+static int listen_only(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    cr_assert_eq(bind(listener, (struct sockaddr *)&address, length), 0);
+    cr_assert_eq(listen(listener, 5), 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+    fcntl(listener, F_SETFD, FD_CLOEXEC);
+    server.port = ntohs(address.sin_port);
+    return listener;
+}
+
+Test(client, a_server_that_is_no_chat_server)
+{
+    static const char *const said[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", /* too long a frame */
+                                       "\0\0\0\2[]", "\0\0\0\2{}"};
+    static const size_t length[] = {28, 6, 6};
+    int listener = listen_only();
+    for (int i = 0; i < 3; i++) {
+        struct program ann = client_start("ann", NULL);
+        int fd = accept(listener, NULL, NULL);
+        put(fd, said[i], length[i]);
+        cr_expect_eq(program_end(&ann, 5000), 1, "after %s", said[i]);
+        close(fd);
+    }
+    close(listener);
+}
+
+/* It never reads and never answers: input is no longer read, and after its end one waits a while.
+ */
+Test(client, a_server_that_says_nothing)
+{
+    enum { MUCH = 64 << 20 };
+    char name[] = "/tmp/chat-input-XXXXXX", line[4096];
+    int listener = listen_only(), file = mkstemp(name);
+    memset(line, 'x', sizeof line);
+    line[sizeof line - 1] = '\n';
+    for (int i = 0; i < MUCH / (int)sizeof line; i++)
+        cr_assert_eq(write(file, line, sizeof line), (ssize_t)sizeof line);
+    int64_t start = now_ms();
+    struct program silent = client_start("ann", "/dev/null");
+    int first = accept(listener, NULL, NULL);
+    struct program busy = client_start("bob", name);
+    int second = accept(listener, NULL, NULL);
+    usleep(1000000); /* it would have sent all by then, if it could */
+    long held = program_rss_kib(&busy);
+    if (held > 0 && !getenv("ROOM_SANITIZED"))
+        cr_expect_lt(held, 16 * 1024, "KiB");
+    close(second);
+    cr_expect_eq(program_end(&busy, 5000), 1);
+    cr_expect_eq(program_end(&silent, 8000), 1);
+    cr_expect_gt(now_ms() - start, 4500, "it has a little patience");
+    close(first);
+    close(listener);
+    close(file);
+    unlink(name);
+}
+
+Test(client, output_or_input_that_fails)
+{
+    server = server_start("CHAT_SERVER", "--port 0");
+    struct program ann = client_start("ann", NULL), bob = client_start("bob", "/");
+    cr_expect_eq(program_end(&bob, 8000), 1, "a directory cannot be read");
+    close(ann.out);
+    ann.out = -1;
+    type(&ann, "hello\n");
+    cr_expect_eq(program_end(&ann, 5000), 1, "and no SIGPIPE");
     cr_expect_eq(server_stop(&server), 0);
 }
 

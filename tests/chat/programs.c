@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -57,6 +58,27 @@ Test(programs, stamp)
     close(fd);
     cr_expect_eq(server_stop(&server), 0);
 }
+
+#ifdef __linux__
+/* Whoever finds no room waits in the backlog, and comes in when others leave. */
+Test(programs, stamp_without_descriptors)
+{
+    enum { CLIENTS = 20 };
+    int fd[CLIENTS];
+    char text[64];
+    struct program server = server_start("STAMP", "--port 0");
+    cr_assert_eq(prlimit(server.pid, RLIMIT_NOFILE, &(struct rlimit){12, 12}, NULL), 0);
+    for (int i = 0; i < CLIENTS; i++) {
+        fd[i] = dial(&server);
+        put(fd[i], "hi\n", 3);
+    }
+    for (int i = 0; i < CLIENTS; i++) { /* in the order of their coming */
+        cr_expect_eq(take(fd[i], text, 1, 20000), 1, "client %d", i);
+        close(fd[i]);
+    }
+    cr_expect_eq(server_stop(&server), 0);
+}
+#endif
 
 /* The stop of every program: what has arrived is answered, then FIN, and no RST. */
 Test(programs, stamp_stops_with_fin)

@@ -71,6 +71,7 @@ Test(chat, clean)
                  "31m",
                  "C1 ?31m");
     expect_clean("turned \xe2\x80\xae", "turned ?");
+    expect_clean("\xd8\x9c\xe2\x80\x8e\xe2\x80\x8f\xe2\x80\xaa\xe2\x81\xa6\xe2\x81\xa9", "??????");
     expect_clean("\xff\xc3", "??");
     expect_clean("overlong \xc0\xaf", "overlong ??");
     expect_clean("surrogate \xed\xa0\x80", "surrogate ???");
