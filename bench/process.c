@@ -151,6 +151,7 @@ static enum process_state thread_state(pid_t pid, const char *thread)
         return PROCESS_STOPPED;
     case 'S':
     case 'I':
+    case 'Z': /* has ended: its counters stand still, too */
         return PROCESS_BLOCKED;
     default:
         return PROCESS_RUNNING;

@@ -21,10 +21,11 @@
 #include <unistd.h>
 
 enum {
-    START_MS = 5000, /* for the "listening on" line */
-    STOP_MS = 1500,  /* from SIGTERM to SIGKILL */
-    BLOCK_MS = 40,   /* a server that is busy for longer with nothing to do never blocks */
-    SETTLE_US = 200, /* for threads whose state is not looked at */
+    START_MS = 5000,   /* for the "listening on" line */
+    STOP_MS = 1500,    /* from SIGTERM to SIGKILL */
+    BLOCK_MS = 40,     /* a server that uses more CPU than this with nothing to do never blocks */
+    STARVED_MS = 1000, /* and one that gets none of it is not waited for any longer */
+    SETTLE_US = 200,   /* for threads whose state is not looked at */
     LINE = 256,
 };
 
@@ -142,10 +143,17 @@ void server_resume(struct server *server)
 }
 
 #ifdef __linux__
-static void wait_for(struct server *server, enum process_state wanted, uint64_t limit)
+/* Patient while it uses no CPU: on a busy machine it may have work to do and not get to it. */
+static bool comes_to(struct server *server, enum process_state wanted)
 {
-    while (process_state(server->pid) != wanted && clock_now() < limit)
+    uint64_t before = process_cpu(server->pid);
+    uint64_t limit = clock_now() + MILLISECONDS(STARVED_MS);
+    while (process_state(server->pid) != wanted) {
+        if (process_cpu(server->pid) - before > MILLISECONDS(BLOCK_MS) || clock_now() > limit)
+            return false;
         clock_sleep(20000);
+    }
+    return true;
 }
 #endif
 
@@ -154,19 +162,14 @@ void server_settle(struct server *server)
     if (server->pid <= 0)
         return;
     clock_sleep(SETTLE_US * 1000ULL);
-    uint64_t limit = clock_now() + MILLISECONDS(BLOCK_MS);
 #ifdef __linux__
-    if (!server->spins) {
-        wait_for(server, PROCESS_BLOCKED, limit);
-        if (process_state(server->pid) == PROCESS_BLOCKED)
-            return;
-        server->spins = true;
-    }
+    if (!server->spins && comes_to(server, PROCESS_BLOCKED))
+        return;
+    server->spins = true;
     kill(server->pid, SIGSTOP);
-    wait_for(server, PROCESS_STOPPED, limit + MILLISECONDS(BLOCK_MS));
+    comes_to(server, PROCESS_STOPPED);
 #else
     /* Without a view of its state every server is held between its turns. */
-    (void)limit;
     server->spins = true;
     kill(server->pid, SIGSTOP);
     clock_sleep(SETTLE_US * 1000ULL);
