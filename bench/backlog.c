@@ -106,6 +106,8 @@ static void one_case(struct table *table, struct experiment *facts, struct serve
         later += time >= AT_ONCE_MS;
         slowest = time > slowest ? time : slowest;
     }
+    if (server_ended(server, trouble, sizeof trouble))
+        table_trouble(table, server, trouble);
     servers_stop(server, 1);
     table_text(table, "%s", server->name);
     table_text(table, "%d", backlog);

@@ -135,7 +135,8 @@ static void measure_all(struct run *run, bool colour)
         run_cell(run, cell);
         if (run->progress)
             fprintf(stderr, "\r\033[K");
-        report_cell(stdout, record, cell, colour);
+        if (record->facts[cell].rounds > 0 || !interrupted)
+            report_cell(stdout, record, cell, colour);
     }
     report_legend(stdout, record);
 }

@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { EXCERPT = 160 };
+
 static char *next_cell(struct table *table)
 {
     static char nowhere[TABLE_CELL]; /* a table that is too long loses its end */
@@ -52,14 +54,20 @@ void table_note(struct table *table, const char *format, ...)
 void table_trouble(struct table *table, struct server *server, const char *what)
 {
     char ended[128];
-    char said[SERVER_SAID];
+    char end[EXCERPT];
     if (interrupted)
         return;
     if (server->pid > 0 && server_ended(server, ended, sizeof ended))
         what = ended;
-    server_said(server, said, sizeof said);
-    table_note(table, "%s: %s%s%s", server->name, what, said[0] != '\0' ? "; on stderr: " : "",
-               said);
+    server_said(server, end, sizeof end);
+    /* what does not fit begins with a whole line */
+    const char *line = strlen(end) == sizeof end - 1 ? strchr(end, '|') : NULL;
+    const char *said = line != NULL ? line + 1 : end;
+    char note[2 * SERVER_SAID];
+    snprintf(note, sizeof note, "%s: %s%s%s", server->name, what,
+             said[0] != '\0' ? "; on stderr: " : "", said);
+    if (strstr(table->note, note) == NULL) /* the same trouble with other numbers of clients */
+        table_note(table, "%s", note);
 }
 
 void table_begin(struct table *table, const char *name, const char *title, const char *columns)

@@ -22,7 +22,7 @@ void table_begin(struct table *table, const char *name, const char *title, const
 void table_note(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A note on a server that did not do what it should: what happened, how it ended if it did, and the
- * end of what it wrote to stderr. */
+ * end of what it wrote to stderr. The same note is made once. */
 void table_trouble(struct table *table, struct server *server, const char *what);
 
 /* The next cell; rows end by themselves. */

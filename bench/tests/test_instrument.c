@@ -8,6 +8,7 @@
 #include "process.h"
 #include "run.h"
 #include "statistics.h"
+#include "table.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -238,6 +239,22 @@ Test(server, that_cannot_start_says_why)
 Test(server, that_prints_something_else_is_not_taken_for_ready)
 {
     expect_no_start("dumb", "did not start: no \"listening on\" line", "");
+}
+
+Test(server, in_trouble_is_noted_once_with_its_last_words)
+{
+    static struct table table;
+    char trouble[SERVER_SAID] = "";
+    table_begin(&table, "name", "Title", "column");
+    snprintf(server.name, sizeof server.name, "bad");
+    snprintf(server.command, sizeof server.command, "%s fail", getenv("FAKE"));
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(server_start(&server, -1, trouble, sizeof trouble), -1);
+        table_trouble(&table, &server, trouble);
+        servers_stop(&server, 1);
+    }
+    cr_assert_str_eq(table.note, "bad: ended with exit code 1; on stderr: "
+                                 "fake: bind 127.0.0.1:80: Permission denied ");
 }
 
 static bool last_is_alone;
