@@ -95,6 +95,11 @@ function ratio(name,    value, low, high, same) {
         short(value), short(low), short(high)
 }
 
+# The files have "|" for a line break.
+function last_line(text,    part) {
+    return substr(part[split(text, part, "|")], 1, 110)
+}
+
 function row(    mode, wide, reference) {
     mode = get("mode")
     wide = mode == "fairness" ? 6 : mode == "rate" ? 8 : 10
@@ -103,7 +108,7 @@ function row(    mode, wide, reference) {
     if (get("trouble") != "" || num("slices") == 0) {
         printf "<td class=\"trouble\" colspan=\"%d\">%s%s</td></tr>\n", wide,
             get("trouble") != "" ? html(get("trouble")) : "not measured",
-            get("stderr") != "" ? "<br><small>" html(get("stderr")) "</small>" : ""
+            get("stderr") != "" ? "<br><small>" html(last_line(get("stderr"))) "</small>" : ""
         return
     }
     if (mode == "fairness") {

@@ -27,6 +27,7 @@ enum {
     STARVED_MS = 1000, /* and one that gets none of it is not waited for any longer */
     SETTLE_US = 200,   /* for threads whose state is not looked at */
     LINE = 256,
+    INHERITED = 1024, /* descriptors below this are closed in a server before it starts */
 };
 
 /* In the child: its own process group, so that a Ctrl-C meant for the comparison does not reach
@@ -59,6 +60,8 @@ static void become_server(struct server *server, int core, int output)
     arguments[count] = NULL;
     dup2(output, STDOUT_FILENO);
     dup2(fileno(server->log), STDERR_FILENO);
+    for (int fd = STDERR_FILENO + 1; fd < INHERITED; fd++)
+        close(fd); /* whoever started us may have left some open, and select has so few */
     signal(SIGPIPE, SIG_DFL);
     execv(arguments[0], arguments);
     fprintf(stderr, "%s: %s\n", arguments[0], strerror(errno));

@@ -8,8 +8,10 @@
 #include <criterion/criterion.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 volatile sig_atomic_t interrupted;
 
@@ -158,3 +160,18 @@ Test(fairness, the_stream_is_no_small_message)
     cr_assert_eq(latency.count, 0);
     finish();
 }
+
+#ifdef __linux__
+
+/* Every descriptor that a server starts with is one client less for select. */
+Test(server, gets_none_of_our_descriptors)
+{
+    char path[64];
+    cr_assert_eq(dup2(STDIN_FILENO, 200), 200);
+    start("echo", 1, LOAD_CLOSED, 0);
+    snprintf(path, sizeof path, "/proc/%d/fd/200", (int)server.pid);
+    cr_assert_neq(access(path, F_OK), 0);
+    finish();
+}
+
+#endif
