@@ -7,6 +7,7 @@
  *                busy        burns CPU while it waits
  *                fd-setsize  turns away clients whose descriptor is FD_SETSIZE or more
  *                threads     runs a thread for each connection
+ *                several-threads  serves with some threads, of which each has many connections
  *                edges       waits for changes only, so it must believe each EAGAIN
  *                sanitized   is slow, and its memory is mostly the sanitizer's
  *   ECHO_SLOW    a number by which all time limits are multiplied (1; 4 if sanitized) */

@@ -84,7 +84,7 @@ Test(clause5_turns, one_turn_is_bounded)
 {
     struct client bulk[BULK], small[2];
     uint64_t best = UINT64_MAX;
-    if (server_has("threads"))
+    if (server_has("threads") || server_has("several-threads"))
         cr_skip_test("between threads, it is the kernel that gives out the turns");
     server_start();
     small[0] = client_open();
