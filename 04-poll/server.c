@@ -121,7 +121,9 @@ static int wait_for_events(struct server *server)
     sigset_t blocked;
     sigprocmask(SIG_SETMASK, &none, &blocked);
     int timeout_ms = server->deadline == 0 ? LOOK_MS : left > 0 ? (int)left : 0;
-    int ready = poll(server->watch, server->count, signalled ? 0 : timeout_ms);
+    if (server->listener >= 0 && signalled)
+        timeout_ms = 0;
+    int ready = poll(server->watch, server->count, timeout_ms);
     sigprocmask(SIG_SETMASK, &blocked, NULL);
     return ready;
 #else
