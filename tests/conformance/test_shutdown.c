@@ -239,6 +239,27 @@ Test(clause7_shutdown, client_that_stays)
     client_close(&c);
 }
 
+/* While it waits it sleeps: what has told it to stop must not wake it again and again. */
+Test(clause7_shutdown, waiting_for_a_client_costs_no_cpu)
+{
+    enum { PART = 400, LIMIT = PART / 10 }; /* of its second */
+    if (server_has("busy"))
+        cr_skip_test("this server burns CPU by design");
+    server_start();
+    struct client c = client_open();
+    client_echo(&c, 100);
+    server_signal(SIGTERM);
+    client_expect_eof(&c);
+    double before = server_cpu_ms();
+    nap(PART);
+    double used = server_cpu_ms() - before;
+    cr_assert(server_running(), "clause 7: it does not wait for a client");
+    cr_assert(used < LIMIT, "clause 7: %.0f ms of CPU in %d ms of waiting for a client", used,
+              PART);
+    client_close(&c);
+    server_must_end_well("clause 7: all clients have left", SOON_MS);
+}
+
 /* The worst of them owes and is owed megabytes, and never reads. */
 Test(clause7_shutdown, client_that_never_reads)
 {
