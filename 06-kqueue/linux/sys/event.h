@@ -7,8 +7,9 @@
  * here. A figure measured through this layer says nothing about kqueue. The layer has one purpose:
  * who owns no BSD can read, run and change chapter 06; the source is FreeBSD's and macOS's, too.
  *
- * A program includes <sys/event.h> as it would there. KQUEUE_OVER_EPOLL is defined by this header
- * alone, so that a program can tell. The names and numbers are those of FreeBSD.
+ * A program includes <sys/event.h> as it would there, and is linked with kqueue.c: these two files
+ * are all. KQUEUE_OVER_EPOLL is defined by this header alone, so that a program can tell. The names
+ * and numbers are those of FreeBSD.
  *
  * WHAT MAPS TO WHAT
  *   kqueue()       one epoll instance, R, whose descriptor is the kqueue; a second one, W, inside
