@@ -117,6 +117,20 @@ static int check(const struct options *options, const struct record *record)
     return refuse_build(options, record->servers, record->server_count) ? 1 : 0;
 }
 
+/* How to have the same again, but for where it is written. */
+static void command_fact(struct provenance *provenance, char **argv)
+{
+    char line[FACT_TEXT] = "bench/run";
+    for (int i = 1; argv[i] != NULL; i++) {
+        size_t length = strlen(line);
+        if (strcmp(argv[i], "--out") == 0 && argv[i + 1] != NULL)
+            i++;
+        else if (strncmp(argv[i], "--out=", 6) != 0)
+            snprintf(line + length, sizeof line - length, " %s", argv[i]);
+    }
+    provenance_add(provenance, "command", "%s", line);
+}
+
 static void method_facts(struct provenance *provenance, const struct run *run,
                          const struct options *options)
 {
@@ -161,7 +175,8 @@ static int run_experiments(struct experiment *facts)
 }
 
 /* Tables of slices first, then the experiments. A record without cells writes no file. */
-static int compare(const struct options *options, struct record *record, const char *build)
+static int compare(const struct options *options, struct record *record, const char *build,
+                   char **argv)
 {
     struct machine machine;
     struct provenance provenance;
@@ -182,6 +197,7 @@ static int compare(const struct options *options, struct record *record, const c
         return fail("memory");
     run.deadline = deadline_of(options, record);
     provenance_collect(&provenance, &machine);
+    command_fact(&provenance, argv);
     method_facts(&provenance, &run, options);
     report_provenance(stdout, &provenance);
     bool colour = isatty(STDOUT_FILENO) != 0;
@@ -221,7 +237,7 @@ int main(int argc, char **argv)
         return code;
     watch_signals();
     pattern_init();
-    code = compare(&options, &record, build);
+    code = compare(&options, &record, build, argv);
     record_free(&record);
     return code;
 }
