@@ -298,19 +298,15 @@ static void start_timer(struct server *server, int ident, int ms)
 
 enum { CLEAR, STATS, IDLE_TIMEOUT, WATCH };
 
-static void apply_options(struct server *server, const struct net_option *option)
+static void apply_options(struct server *server, const struct net_option *option, int stats_s,
+                          int idle_s)
 {
-    int seconds;
     if (option[CLEAR].value)
         server->clear = EV_CLEAR;
-    if (option[STATS].value) {
-        seconds = net_number("--stats", option[STATS].value, 1, 86400);
-        start_timer(server, TIMER_STATS, seconds * 1000);
-    }
-    if (option[IDLE_TIMEOUT].value) {
-        seconds = net_number("--idle-timeout", option[IDLE_TIMEOUT].value, 1, 86400);
-        start_timer(server, TIMER_IDLE, seconds * (1000 / IDLE_TICKS));
-    }
+    if (stats_s > 0)
+        start_timer(server, TIMER_STATS, stats_s * 1000);
+    if (idle_s > 0)
+        start_timer(server, TIMER_IDLE, idle_s * (1000 / IDLE_TICKS));
     if (option[WATCH].value) {
         server->watch = watch_start(server->kq, option[WATCH].value);
         if (!server->watch)
@@ -329,13 +325,16 @@ int main(int argc, char **argv)
         {0},
     };
     struct net_settings settings = net_parse(argc, argv, extra);
+    const char *stats = extra[STATS].value, *idle = extra[IDLE_TIMEOUT].value;
+    int stats_s = stats ? net_number("--stats", stats, 1, 86400) : 0;
+    int idle_s = idle ? net_number("--idle-timeout", idle, 1, 86400) : 0;
     struct server server = {.listener = net_listen(&settings, true), .kq = kqueue()};
 
     if (server.listener < 0)
         return 1;
     if (server.kq < 0)
         err(1, "kqueue");
-    apply_options(&server, extra);
+    apply_options(&server, extra, stats_s, idle_s);
     /* EVFILT_SIGNAL sees a signal beside what else it does: so it must do nothing else. */
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
