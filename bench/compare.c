@@ -112,9 +112,9 @@ static int check(const struct options *options, const struct record *record)
                 CELL_MOST);
         return 2;
     }
-    if (csv_prepare(options->out) != 0)
-        return fail(options->out);
-    return refuse_build(options, record->servers, record->server_count) ? 1 : 0;
+    if (refuse_build(options, record->servers, record->server_count))
+        return 1;
+    return csv_prepare(options->out) != 0 ? fail(options->out) : 0;
 }
 
 /* How to have the same again, but for where it is written. */
