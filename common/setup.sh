@@ -16,6 +16,10 @@ setup_have() {
     pkg-config | meson | ninja | gnuplot | strace | valgrind | clang | clang-format | clang-tidy | cppcheck)
         command -v "$1" >/dev/null 2>&1
         ;;
+    fuzzer) # clang's, which is a package of its own in some distributions
+        echo 'int LLVMFuzzerTestOneInput(void){return 0;}' |
+            clang -fsanitize=fuzzer -x c -o /dev/null - >/dev/null 2>&1
+        ;;
     libev) echo '#include <ev.h>' | cc -E - >/dev/null 2>&1 ;; # has no pkg-config file everywhere
     *) pkg-config --exists "$1" >/dev/null 2>&1 ;; # a library, by its pkg-config name
     esac
@@ -32,6 +36,10 @@ setup_package() { # manager, thing
     apt:gnuplot) echo gnuplot-nox ;;
     apt:libuv | apt:libevent | apt:jansson | apt:libev | apt:liburing)
         echo "lib${2#lib}-dev" | sed 's/libuv-dev/libuv1-dev/' ;;
+    apt:fuzzer) echo clang libclang-rt-dev ;;
+    dnf:fuzzer) echo clang compiler-rt ;;
+    pacman:fuzzer) echo clang compiler-rt ;;
+    brew:fuzzer | pkg:fuzzer) echo llvm ;;
     dnf:clang-tidy) echo clang-tools-extra ;;
     pacman:clang-tidy) echo clang ;;
     brew:clang-tidy | pkg:clang-tidy) echo llvm ;;
