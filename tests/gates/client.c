@@ -1,14 +1,17 @@
 /* A client that makes work of a known amount: so many echoes on so many connections.
  *
- *   client PORT CONNECTIONS ECHOES [PAUSE_US]
+ *   client PORT CONNECTIONS ECHOES PID
  *
  * All connections are sent a 64-byte message, then all are read from, and so on, until each has
- * had ECHOES of them. PAUSE_US before each round lets the server fall asleep, so that no message
- * finds it awake. Checks what comes back; prints nothing; exit code 0 when all was well. */
+ * had ECHOES of them. So that the server PID does the same work each time, however busy the machine
+ * is, a round begins when the server is asleep, and a server of several connections is stopped
+ * (SIGSTOP) until all messages have been sent: it finds them in one turn. Reads /proc: Linux only.
+ * Checks what comes back; prints nothing; exit code 0 when all was well. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +45,49 @@ static void fill(char *message, long round, int number)
         message[i] = (char)(round * 7 + number * 31 + i);
 }
 
+static char state_of(pid_t pid) /* proc_pid_stat(5); 0 when there is no such process */
+{
+    char path[64];
+    char state = 0;
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = 0;
+    fclose(file);
+    return state;
+}
+
+static void await_state(pid_t pid, char wanted) /* 'S': asleep, 'T': stopped */
+{
+    const int step_us = 100;
+    struct timespec step = {.tv_nsec = step_us * 1000L};
+    for (long left = PATIENCE_S * 1000000L / step_us; state_of(pid) != wanted; left--) {
+        if (left == 0) {
+            fprintf(stderr, "client: the server is not in state %c\n", wanted);
+            exit(1);
+        }
+        nanosleep(&step, NULL);
+    }
+}
+
+/* Until let_go(), whatever is sent to the server waits for it. */
+static void hold(pid_t server, int connections)
+{
+    await_state(server, 'S');
+    if (connections == 1)
+        return;
+    kill(server, SIGSTOP);
+    await_state(server, 'T'); /* kill() returns before that */
+}
+
+static void let_go(pid_t server, int connections)
+{
+    if (connections > 1)
+        kill(server, SIGCONT);
+}
+
 static void send_round(int connections, long round)
 {
     char message[MESSAGE];
@@ -70,21 +116,23 @@ static void receive_round(int connections, long round)
 
 int main(int argc, char **argv)
 {
-    if (argc < 4) {
-        fprintf(stderr, "usage: client PORT CONNECTIONS ECHOES [PAUSE_US]\n");
+    if (argc != 5) {
+        fprintf(stderr, "usage: client PORT CONNECTIONS ECHOES PID\n");
         return 2;
     }
     int connections = atoi(argv[2]);
     long echoes = atol(argv[3]);
-    struct timespec pause = {.tv_nsec = argc > 4 ? atol(argv[4]) * 1000 : 0};
-    if (connections < 1 || connections > CONNECTIONS_MAX)
+    pid_t server = (pid_t)atol(argv[4]);
+    if (connections < 1 || connections > CONNECTIONS_MAX || server < 1)
         return 2;
+    hold(server, connections);
     for (int i = 0; i < connections; i++)
         sockets[i] = connect_to(atoi(argv[1]));
+    let_go(server, connections);
     for (long round = 0; round < echoes; round++) {
-        if (pause.tv_nsec > 0)
-            nanosleep(&pause, NULL);
+        hold(server, connections);
         send_round(connections, round);
+        let_go(server, connections);
         receive_round(connections, round);
     }
     return 0;

@@ -37,9 +37,9 @@ stop_server() {
     server=
 }
 
-# drive CONNECTIONS ECHOES [PAUSE_US], with an end to all patience.
+# drive CONNECTIONS ECHOES: the client, with an end to all patience.
 drive() {
-    timeout 60 "$client" "$port" "$@" || {
+    timeout 60 "$client" "$port" "$@" "$server" || {
         echo "the client failed" >&2
         cat "$work/said" >&2
         exit 1
