@@ -152,7 +152,7 @@ int dial(const struct program *server)
 void put(int fd, const void *bytes, size_t length)
 {
     for (size_t sent = 0; sent < length;) {
-        ssize_t n = send(fd, (const char *)bytes + sent, length - sent, MSG_NOSIGNAL);
+        ssize_t n = send(fd, (const char *)bytes + sent, length - sent, 0);
         struct pollfd ready = {.fd = fd, .events = POLLOUT};
         if (n > 0)
             sent += (size_t)n;

@@ -113,7 +113,7 @@ Test(programs, relay)
     for (int i = 0; i < MUCH; i++)
         out[i] = (char)(i * 7 + i / 251);
     while (received < MUCH) { /* everything through both, and back */
-        ssize_t n = sent < MUCH ? send(fd, out + sent, MUCH - sent, MSG_NOSIGNAL) : 0;
+        ssize_t n = sent < MUCH ? send(fd, out + sent, MUCH - sent, 0) : 0;
         sent += n > 0 ? (size_t)n : 0;
         struct pollfd ready = {.fd = fd, .events = POLLIN};
         cr_assert(n > 0 || poll(&ready, 1, 10000) == 1);
@@ -163,7 +163,7 @@ static size_t fill(int fd)
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (char)(i % 251);
     while (poll(&ready, 1, 300) == 1) {
-        ssize_t n = send(fd, bytes + sent % 251, sizeof bytes - 251, MSG_NOSIGNAL);
+        ssize_t n = send(fd, bytes + sent % 251, sizeof bytes - 251, 0);
         cr_assert(n > 0 || errno == EAGAIN);
         sent += n > 0 ? (size_t)n : 0;
     }

@@ -1,6 +1,7 @@
 /* The reactor's descriptors and its turn, every test on every backend. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/select.h>
@@ -113,7 +114,7 @@ static void expect_lost(struct reactor *reactor, int fd, unsigned ready, void *a
 {
     (void)argument;
     cr_expect_eq(ready, REACTOR_WRITE);
-    cr_expect_eq(send(fd, "x", 1, MSG_NOSIGNAL), -1);
+    cr_expect_eq(write(fd, "x", 1), -1);
     calls++;
     reactor_remove(reactor, fd);
     reactor_stop(reactor);
@@ -123,8 +124,9 @@ ON_EVERY_BACKEND(lost_connection_wakes_whoever_waits_to_write)
 {
     int pair[2];
     char chunk[4096] = {0};
+    signal(SIGPIPE, SIG_IGN);
     make_pair(pair);
-    while (send(pair[0], chunk, sizeof chunk, MSG_NOSIGNAL) > 0)
+    while (write(pair[0], chunk, sizeof chunk) > 0)
         continue;
     calls = 0;
     reactor_add(reactor, pair[0], REACTOR_WRITE, expect_lost, NULL);
