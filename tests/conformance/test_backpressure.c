@@ -65,9 +65,9 @@ Test(clause3_backpressure, slow_reader_loses_nothing)
 {
     server_start();
     struct client c = client_open_small();
-    while (c.sent < 12 * MIB) { /* ten written, one read: the server is blocked again and again */
+    while (c.sent < 12 * MIB) { /* two written, one read: the server is blocked again and again */
         clients_push(&c, 1, c.sent + MIB);
-        for (size_t i = 0; i < MIB / 10 && client_ready(&c, POLLIN, 5000);)
+        for (size_t i = 0; i < MIB / 2 && client_ready(&c, POLLIN, 5000);)
             i += client_take(&c, 10000);
     }
     client_receive_all(&c);
