@@ -21,7 +21,7 @@
 
 enum {
     BUFFER_SIZE = 8 * 1024, /* on each thread's stack, and most threads only sleep */
-    STACK_SIZE = 64 * 1024, /* the usual 8 MiB is only address space, but 10,000 times 8 MiB */
+    STACK_SIZE = 64 * 1024, /* the usual 8 MiB are only addresses, but 10,000 times that is 80 GB */
     RETRY_MS = 100,         /* after running out of descriptors, accept again this soon */
     STOP_MS = 1000,         /* how long a stopping server waits for its clients */
     LOOK_MS = 10,           /* and how often it looks whether they have gone */
@@ -201,7 +201,7 @@ static void start_client(int fd)
 static void empty_backlog(int listener)
 {
     fcntl(listener, F_SETFL, O_NONBLOCK);
-    for (int i = 0; i < shared.backlog; i++) {
+    for (int i = 0; i < 2 * shared.backlog; i++) {
         int client;
         enum net_accepted got = net_accept(listener, false, &client);
         if (got == NET_CLIENT)
@@ -229,7 +229,7 @@ static void *accept_clients(void *argument)
     }
     empty_backlog(listener);
     leave(&self);
-    shared.stopping = true; /* not before: who comes after a client has seen our FIN is refused */
+    shared.stopping = true; /* only now: from the first FIN on, newcomers must be refused */
     return NULL;
 }
 

@@ -5,7 +5,6 @@
  * it asks when nobody talks, too: this server is meant to burn a core. */
 #include <err.h>
 #include <signal.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "conn.h"
@@ -65,7 +64,7 @@ static int sweep(struct server *server)
 
 static void begin_stop(struct server *server, int backlog)
 {
-    accept_clients(server, backlog); /* they have been told that they are connected */
+    accept_clients(server, 2 * backlog); /* all who wait: they have been told that they are in */
     close(server->listener);
     server->listener = -1;
     server->deadline = net_now_ms() + CONN_STOP_MS;

@@ -132,14 +132,15 @@ static void serve_ready(struct server *server, const fd_set *readable, const fd_
         if (conn && (FD_ISSET(fd, readable) || FD_ISSET(fd, writable)))
             wait_for(server, conn, conn_turn(conn));
     }
-    /* After the walk: in it, a new client might meet the bits of an old one with its number. */
+    /* After the walk, so that it stays right if a turn ever closes others, too: a new client might
+     * get such a one's number, and meet its bits. */
     if (server->listener >= 0 && FD_ISSET(server->listener, readable))
         accept_clients(server, ACCEPTS_PER_TURN);
 }
 
 static void begin_stop(struct server *server, int backlog)
 {
-    accept_clients(server, backlog); /* they have been told that they are connected */
+    accept_clients(server, 2 * backlog); /* all who wait: they have been told that they are in */
     FD_CLR(server->listener, &server->readers);
     close(server->listener);
     server->listener = -1;

@@ -134,8 +134,8 @@ static int wait_for_events(struct server *server)
 #endif
 }
 
-/* Any bit in revents asks for a turn. POLLIN and POLLOUT are what we asked for; POLLHUP and
- * POLLERR come unasked, and then recv() or send() says what is the matter: bytes may still be
+/* Any bit in revents but NVAL asks for a turn. POLLIN and POLLOUT are what we asked for; POLLHUP
+ * and POLLERR come unasked, and then recv() or send() says what is the matter: bytes may still be
  * waiting to be read, so a HUP is no reason to close. */
 static void serve_ready(struct server *server)
 {
@@ -157,7 +157,7 @@ static void serve_ready(struct server *server)
 
 static void begin_stop(struct server *server, int backlog)
 {
-    accept_clients(server, backlog); /* they have been told that they are connected */
+    accept_clients(server, 2 * backlog); /* all who wait: they have been told that they are in */
     close(server->listener);
     server->listener = -1;
     server->watch[0].fd = -1;

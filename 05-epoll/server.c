@@ -210,7 +210,7 @@ static int open_timer(int seconds)
 
 static void begin_stop(struct server *server, int backlog)
 {
-    accept_clients(server, backlog); /* they have been told that they are connected */
+    accept_clients(server, 2 * backlog); /* all who wait: they have been told that they are in */
     close(server->listener);
     close(server->signals); /* one is enough; unread, it would be reported for ever */
     server->listener = server->signals = -1;

@@ -14,7 +14,7 @@ extern const char *net_purpose; /* what --help calls the program: "A TCP echo se
 struct net_settings {
     const char *host; /* a name or an address, IPv4 or IPv6 */
     int port;         /* 0: the kernel picks a free one */
-    int backlog;      /* how many connections may wait for accept() */
+    int backlog;      /* how many may wait for accept(); Linux takes one more, BSDs half as many */
     /* Sets options of a chapter's own, before bind() and after it. Returns 0, or -1 with errno. It
      * may be NULL. setsockopt(2) */
     int (*prepare)(int fd, bool bound);
@@ -49,7 +49,7 @@ int net_announce(int listener);
 enum net_accepted {
     NET_CLIENT,    /* *client is a new connection, the caller's to close */
     NET_LOST,      /* that client has gone, or is forbidden: the next one may be fine */
-    NET_TRY_AGAIN, /* nobody is waiting: wait for readiness */
+    NET_TRY_AGAIN, /* nobody is waiting, or a signal came: look at your flags, wait, call again */
     NET_EXHAUSTED, /* out of descriptors or memory: the client still waits in the backlog */
     NET_FATAL,     /* this is not a listening socket, or no longer one */
 };
