@@ -1,5 +1,5 @@
 /* One echoing connection. It knows bytes and never waits: a chapter calls conn_turn() when the
- * descriptor is ready, and the answer says what to wait for next. */
+ * descriptor is ready, or may be, and the answer says what to wait for next. */
 #ifndef CONN_H
 #define CONN_H
 
@@ -48,8 +48,9 @@ static inline struct conn *conn_at(const struct conn_table *table, int fd)
 void conn_close(struct conn *conn);
 
 /* One turn: at most one recv() and one send(), so that nobody else waits for long. A partial
- * send() keeps the rest; a client's FIN or error answers CONN_CLOSE, and never before everything
- * owed has been handed to the kernel (half-close, RFC 9293 section 3.6). Sets and returns next. */
+ * send() keeps the rest. A client's FIN answers CONN_CLOSE, once everything owed has been handed to
+ * the kernel (half-close, RFC 9293 section 3.6); an error, or no memory for the rest, does so at
+ * once. Sets and returns next. */
 enum conn_next conn_turn(struct conn *conn);
 
 /* The server stops. From the next turn on, only what has arrived until now is still echoed; then

@@ -105,9 +105,9 @@ static const char *address_text(const struct sockaddr *address, socklen_t length
     return text;
 }
 
-/* Accepted sockets inherit the last two on Linux, macOS and the BSDs: no calls per connection.
- * TCP_NODELAY: else a reply may wait for the acknowledgement of the one before (RFC 896).
- * SO_OOBINLINE: else an urgent byte would be missing from the echo (RFC 6093). */
+/* Accepted sockets inherit TCP_NODELAY and SO_OOBINLINE on Linux, macOS and the BSDs: no calls per
+ * connection. TCP_NODELAY: else a reply may wait for the acknowledgement of the one before (RFC
+ * 896). SO_OOBINLINE: else an urgent byte would be missing from the echo (RFC 6093). */
 static int set_options(int fd)
 {
     int on = 1;
@@ -141,7 +141,7 @@ static int listen_on(const struct addrinfo *address, const struct net_settings *
     return -1;
 }
 
-/* If it fails, fewer clients fit: no more. */
+/* If it fails, fewer clients fit, that is all. */
 static void raise_descriptor_limit(void)
 {
     enum { MACOS_MAX = 10240 }; /* its hard limit may be infinite; it refuses that: setrlimit(2) */
@@ -158,7 +158,7 @@ static void raise_descriptor_limit(void)
 
 int net_listen(const struct net_settings *settings, bool nonblocking)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *list;
     char port[16];
     int fd = -1;

@@ -1,4 +1,4 @@
-/* A core burnt by nobody.
+/* A core burnt for nobody.
  *
  * Two servers, and not one client. The busy one asks all the same; whoever else wants that core
  * gets half of it. The other one sleeps until it is woken.
