@@ -49,7 +49,11 @@ static void on_open(struct stream *client)
     if (!stream_argument(client)) {
         warn("no connection for client %d", stream_fd(client));
         stream_abort(client);
+        return;
     }
+    /* What comes from one goes to the other, and each is paused when that one is full. */
+    stream_read_while_full(client);
+    stream_read_while_full(stream_argument(client));
 }
 
 int main(int argc, char **argv)

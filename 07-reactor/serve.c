@@ -19,13 +19,14 @@
 enum { IDLE_TICKS = 4 }; /* an idle timeout is counted in so many: up to a quarter too long */
 
 struct member {
-    struct server server; /* first, so that a server is its member, too */
+    struct server server;
     pthread_t thread;
 };
 
 static struct {
     struct member *member;
-    int count, next; /* next: who gets the next connection, with one acceptor */
+    int count;
+    unsigned next; /* who gets the next connection, with one acceptor; it may wrap */
     atomic_int listening;
     bool stopping;
 } team;
@@ -81,7 +82,7 @@ static void unpack(void *argument)
 
 static void hand_round(struct server *acceptor, int fd)
 {
-    struct server *to = &team.member[team.next++ % team.count].server;
+    struct server *to = &team.member[team.next++ % (unsigned)team.count].server;
     struct parcel *parcel = to == acceptor ? NULL : malloc(sizeof *parcel);
     if (parcel) {
         *parcel = (struct parcel){to, fd};

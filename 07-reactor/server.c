@@ -50,7 +50,6 @@ static void on_listener(struct reactor *reactor, int fd, unsigned ready, void *a
 {
     struct server *server = argument;
     enum net_accepted got = NET_CLIENT;
-    (void)ready;
     for (int i = 0, client; i < server->accepts_per_turn && got <= NET_LOST; i++) {
         got = net_accept(fd, true, &client);
         if (got == NET_CLIENT)
@@ -58,7 +57,8 @@ static void on_listener(struct reactor *reactor, int fd, unsigned ready, void *a
     }
     if (got == NET_FATAL)
         err(1, "accept");
-    if (got == NET_EXHAUSTED) { /* pause, until somebody leaves or for a while */
+    /* Pause, until somebody leaves or for a while; the same if the kernel would not watch it. */
+    if (got == NET_EXHAUSTED || ready & REACTOR_ERROR) {
         reactor_modify(reactor, fd, 0);
         reactor_timer_start(reactor, &server->retry, RETRY_MS, 0);
     }

@@ -21,7 +21,7 @@ static void take(struct service *service, int fd)
     }
 }
 
-static void accept_some(struct service *service, int most)
+static void accept_some(struct service *service, unsigned ready, int most)
 {
     enum net_accepted got = NET_CLIENT;
     for (int i = 0, fd; i < most && got <= NET_LOST; i++) {
@@ -31,7 +31,8 @@ static void accept_some(struct service *service, int most)
     }
     if (got == NET_FATAL)
         err(1, "accept");
-    if (got == NET_EXHAUSTED) { /* the listener stays ready: do not look at it for a while */
+    /* The listener stays ready, or could not be watched again: do not look at it for a while. */
+    if (got == NET_EXHAUSTED || ready & REACTOR_ERROR) {
         reactor_modify(service->reactor, service->listener, 0);
         reactor_timer_start(service->reactor, &service->retry, RETRY_MS, 0);
     }
@@ -39,8 +40,8 @@ static void accept_some(struct service *service, int most)
 
 static void on_listener(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
-    (void)reactor, (void)fd, (void)ready;
-    accept_some(argument, ACCEPTS_PER_TURN);
+    (void)reactor, (void)fd;
+    accept_some(argument, ready, ACCEPTS_PER_TURN);
 }
 
 static void accept_again(struct reactor *reactor, struct reactor_timer *timer)
@@ -55,7 +56,7 @@ static void on_signal(struct reactor *reactor, int signal, void *argument)
     (void)signal;
     if (service->listener < 0)
         return;
-    accept_some(service, INT_MAX); /* whoever is in the backlog has been told: connected */
+    accept_some(service, 0, INT_MAX); /* whoever is in the backlog has been told: connected */
     reactor_remove(reactor, service->listener);
     close(service->listener);
     service->listener = -1;

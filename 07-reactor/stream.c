@@ -40,6 +40,7 @@ struct stream {
     enum { OPEN, ENDED, CLOSING, LINGERING, DEAD } state;
     bool paused;              /* by the program */
     bool full;                /* by what is unsent */
+    bool reads_while_full;    /* asked for by the program */
     bool blocked;             /* the kernel took no more: wait for readiness to write */
     bool finishing, fin_sent; /* FIN follows what is unsent; it has */
     bool peer_ended;          /* the peer's FIN has come */
@@ -50,7 +51,7 @@ struct stream {
 
 static bool may_deliver(const struct stream *stream)
 {
-    return stream->state == OPEN && !stream->paused && !stream->full;
+    return stream->state == OPEN && !stream->paused && (!stream->full || stream->reads_while_full);
 }
 
 static void wait_for(struct stream *stream)
@@ -367,6 +368,11 @@ void stream_set_marks(struct stream *stream, size_t low, size_t high)
 {
     stream->low = low;
     stream->high = high;
+}
+
+void stream_read_while_full(struct stream *stream)
+{
+    stream->reads_while_full = true;
 }
 
 size_t stream_unsent(const struct stream *stream)

@@ -14,7 +14,7 @@ extern const char *net_purpose; /* what --help calls the program: "A TCP echo se
 struct net_settings {
     const char *host; /* a name or an address, IPv4 or IPv6 */
     int port;         /* 0: the kernel picks a free one */
-    int backlog;      /* how many may wait for accept(); Linux takes one more, BSDs half as many */
+    int backlog;      /* how many may wait for accept(); Linux takes 1 more, BSDs 1.5 times it */
     /* Sets options of a chapter's own, before bind() and after it. Returns 0, or -1 with errno. It
      * may be NULL. setsockopt(2) */
     int (*prepare)(int fd, bool bound);

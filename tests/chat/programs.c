@@ -205,6 +205,40 @@ Test(programs, relay_holds_little_for_whoever_does_not_read)
     cr_expect_eq(server_stop(&relay), 0);
 }
 
+/* A server that reads nothing while it owes something, and a relay that reads nothing from whom it
+ * owes much, would wait for each other. */
+Test(programs, relay_reads_from_whom_it_owes_much)
+{
+    enum { SMALL = 8192, QUIET_MS = 200 };
+    static char bytes[65536], kept[65536];
+    struct program relay;
+    int listener = target_start(&relay), small = SMALL;
+    setsockopt(listener, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    int client = dial(&relay), target = accept(listener, NULL, NULL);
+    fcntl(target, F_SETFL, O_NONBLOCK);
+    ssize_t owed = 0, sent = 0, back = 0;
+    int64_t last = now_ms();
+    while (now_ms() < last + QUIET_MS) { /* until all on the way to the server is full */
+        ssize_t n = send(client, bytes, sizeof bytes, 0);
+        sent += n > 0 ? n : 0;
+        last = n > 0 ? now_ms() : last;
+    }
+    for (last = now_ms(); back < sent && now_ms() < last + patient(3000);) {
+        ssize_t n = owed == 0 ? recv(target, kept, sizeof kept, 0) : 0;
+        owed += n > 0 ? n : 0;
+        n = owed > 0 ? send(target, kept, (size_t)owed, 0) : 0;
+        owed -= n > 0 ? n : 0;
+        n = recv(client, bytes, sizeof bytes, 0);
+        back += n > 0 ? n : 0;
+        last = n > 0 ? now_ms() : last;
+    }
+    cr_expect_eq(back, sent, "%zd bytes of %zd have come back", back, sent);
+    close(client);
+    close(target);
+    close(listener);
+    cr_expect_eq(server_stop(&relay), 0);
+}
+
 /* The client's end and all that it sent are still on the way when the relay stops. Under the
  * address sanitizer, what is not freed fails this, too. */
 Test(programs, relay_stops_with_somebody_who_does_not_read)
