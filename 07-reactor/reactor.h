@@ -86,8 +86,8 @@ struct reactor_timer {
 /* Calls the timer's handler delay_ms milliseconds after reactor_now_ms(), never before, then every
  * period_ms if that is not 0. Restarts one that runs. A loop that is late skips periods, it does
  * not catch up, but keeps their beat. Those due in the same millisecond are called in the order in
- * which they were started; none in the turn whose timers started it, so a delay of 0 means the next
- * turn, after the descriptors have had theirs. ENOMEM: it does not run. Costs O(log n) of the
+ * which they were started; a delay of 0 means the end of this turn when a descriptor's handler
+ * starts it, and the next turn when a timer's does. ENOMEM: it does not run. Costs O(log n) of the
  * timers that run; their memory is kept for the next. */
 int reactor_timer_start(struct reactor *reactor, struct reactor_timer *timer, int64_t delay_ms,
                         int64_t period_ms);
