@@ -184,7 +184,8 @@ static void accept_clients(struct server *server, int64_t most)
 
 static void begin_stop(struct server *server, int backlog)
 {
-    accept_clients(server, 2 * backlog); /* all who wait: they have been told that they are in */
+    /* All who wait: they have been told that they are in. */
+    accept_clients(server, 2 * (int64_t)backlog);
     forget_changes(server, server->listener);
     close(server->listener);
     server->listener = -1;
