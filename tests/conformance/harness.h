@@ -74,7 +74,8 @@ long server_rss_kib(void);
 int server_descriptors(void);
 int server_threads(void);
 
-/* True once the server has used less than 2 % of a CPU for 250 ms; a spinning one never does. */
+/* True once the server has used less than 2 % of a CPU for 250 ms; a spinning one never does. On a
+ * machine so busy that even a spinning one gets no more, Linux tells that it wants more. */
 bool server_settles(void);
 
 /* Runs the server's command to its end, for command lines that must not start one. */

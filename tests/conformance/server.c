@@ -375,14 +375,40 @@ double server_cpu_ms(void)
 #endif
 }
 
+/* Whether one of its threads runs or waits for a CPU: 'R' in proc_pid_stat(5). */
+static bool server_runnable(void)
+{
+    bool runnable = false;
+#ifdef __linux__
+    char path[320], line[512];
+    proc_path(path, sizeof path, "task");
+    DIR *directory = opendir(path);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        snprintf(path, sizeof path, "/proc/%d/task/%s/stat", (int)server.pid, entry->d_name);
+        FILE *f = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
+        const char *name = f && fgets(line, sizeof line, f) ? strrchr(line, ')') : NULL;
+        runnable = runnable || (name && name[1] == ' ' && name[2] == 'R');
+        if (f)
+            fclose(f);
+    }
+    if (directory)
+        closedir(directory);
+#endif
+    return runnable;
+}
+
 bool server_settles(void)
 {
     bool settled = false;
     for (int64_t end = now_ms() + patient(5000); !settled && now_ms() < end;) {
         double before = server_cpu_ms();
         int64_t start = now_ms();
-        nap(250);
-        settled = server_cpu_ms() - before < 0.02 * (double)(now_ms() - start);
+        int asleep = 0;
+        for (int i = 0; i < 5; i++) {
+            nap(50);
+            asleep += !server_runnable();
+        }
+        settled = asleep >= 4 && server_cpu_ms() - before < 0.02 * (double)(now_ms() - start);
     }
     return settled;
 }
