@@ -179,6 +179,26 @@ void service_stops_at_the_door(const struct fault *fault)
     server_stop();
 }
 
+/* Who stops to watch the listener has to be watched again later, which may fail as well: nobody
+ * may be left at the door for ever. */
+void door_opens_late(const struct fault *fault)
+{
+    struct client c[MANY];
+    start_under(fault);
+    c[0] = client_open();
+    client_echo(&c[0], 1000);
+    refuse_from_now_on(EMFILE);
+    clients_open(c + 1, MANY - 1); /* in the backlog */
+    AWAIT(5000, injected() > 0);
+    must_have_happened(1);
+    refuse_from_now_on(0);
+    clients_echo(c, MANY, 3000);
+    newcomer_must_be_served();
+    if (watches_refused() == 0)
+        verdict(VERDICT_NONE, "", " it does not take its listener out of an epoll");
+    finish(c, MANY);
+}
+
 /* ---- the start ---- */
 
 /* It has served nobody: it must say why, in the right place, and end with 1. */

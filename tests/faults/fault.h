@@ -40,6 +40,7 @@ void start_under(const struct fault *fault); /* starts the server with the fault
 /* The same, if it might not get ready: true if it has. inject instead of the fault's own. */
 bool start_might_fail(const struct fault *fault, const char *inject);
 void refuse_from_now_on(int error); /* accept() fails, of a server with a preloaded library */
+long watches_refused(void);         /* how often epoll_ctl() did, FAULT_WATCH */
 long injected(void);                /* how often the fault has happened until now */
 /* Puts a command before the server's, which is to exec it. */
 void wrap_server(const char *words);
@@ -67,6 +68,7 @@ void lost_but_told(const struct fault *fault);
 void late_until_more_comes(const struct fault *fault);
 void shortage_ends(const struct fault *fault);
 void service_stops_at_the_door(const struct fault *fault);
+void door_opens_late(const struct fault *fault);
 void start_fails_well(const struct fault *fault);
 void no_descriptor_is_lost(const struct fault *fault);
 /* limits.c */

@@ -100,6 +100,7 @@ static void preload(const char *settings)
         share_hits();
     hits->count = 0;
     hits->refuses = 0;
+    hits->watch = 0;
     setenv("LD_PRELOAD", preload_library, 1);
 }
 
@@ -128,6 +129,11 @@ void refuse_from_now_on(int error)
 {
     cr_assert(hits, "nothing is preloaded");
     hits->refuses = error;
+}
+
+long watches_refused(void)
+{
+    return hits ? hits->watch : 0;
 }
 
 /* ---- a start that may fail ---- */

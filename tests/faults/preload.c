@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -14,9 +15,11 @@
 enum { DESCRIPTORS = 4096 };
 
 static struct preload_hits *hits, nowhere;
-static long receive_most, send_most, again_every, close_fails, malloc_every, malloc_at;
+static long receive_most, send_most, again_every, close_fails, watch_fails;
+static long malloc_every, malloc_at;
 static atomic_uint calls[DESCRIPTORS]; /* recv() and send(), by descriptor */
 static atomic_bool accepting;
+static atomic_int shut_out = -1; /* the listener whose accept() was refused */
 
 static long setting(const char *name)
 {
@@ -38,6 +41,7 @@ __attribute__((constructor)) static void read_settings(void)
     send_most = setting("FAULT_SEND");
     again_every = setting("FAULT_EAGAIN");
     close_fails = setting("FAULT_CLOSE");
+    watch_fails = setting("FAULT_WATCH");
     malloc_every = setting("FAULT_MALLOC");
     malloc_at = setting("FAULT_MALLOC_AT");
 }
@@ -81,10 +85,22 @@ int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
     accepting = 1;
     if (hits->refuses) {
         hits->count++;
+        shut_out = fd;
         errno = hits->refuses;
         return -1;
     }
     return (int)syscall(SYS_accept4, fd, address, length, flags);
+}
+
+/* Only EPOLL_CTL_ADD needs memory: the kernel does not refuse the other two for the want of it. */
+int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
+{
+    if (operation == EPOLL_CTL_ADD && fd == shut_out && hits->watch < watch_fails) {
+        hits->watch++;
+        errno = ENOMEM;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, epoll, operation, fd, event);
 }
 
 int close(int fd)

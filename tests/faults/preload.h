@@ -6,6 +6,7 @@
  *   FAULT_MALLOC=N              every Nth request for memory fails, from the first accept() on
  *   FAULT_MALLOC_AT=N           the Nth request for memory fails
  *   FAULT_ACCEPT=1              nothing yet: the test says when accept() is to fail
+ *   FAULT_WATCH=N               N times the kernel would not watch the listener again
  *   FAULT_HITS=PATH             a file with a struct preload_hits in it
  * That file also has a switch, for what is not to happen before a test says so. */
 #ifndef PRELOAD_H
@@ -16,6 +17,7 @@
 struct preload_hits {
     atomic_long count;  /* how often one of these has happened */
     atomic_int refuses; /* from now on accept() fails with this errno; 0: it does not */
+    atomic_long watch;  /* how often epoll_ctl() refused the listener that was refused clients */
 };
 
 #endif

@@ -44,6 +44,7 @@ const struct fault faults[] = {
     {TRACED("accept(): ENOBUFS", nobody_notices, ACCEPT, "error=ENOBUFS:when=2+2")},
     {TRACED("accept(): ENOMEM", nobody_notices, ACCEPT, "error=ENOMEM:when=2+2")},
     {PRELOADED("accept(): EMFILE from now on", service_stops_at_the_door, "FAULT_ACCEPT=1")},
+    {PRELOADED("accept(): EMFILE, then epoll_ctl(): ENOMEM", door_opens_late, "FAULT_WATCH=2")},
 
     /* Not in step with a server that asks its clients in turn: there are six of them. */
     {TRACED("recv(): EINTR", nobody_notices, RECV, "error=EINTR:when=1+7")},
