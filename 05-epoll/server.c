@@ -62,7 +62,7 @@ static void close_conn(struct server *server, struct conn *conn)
         accept_again(server); /* a descriptor is free again */
 }
 
-/* The answer of a turn is not what the kernel watches for. An edge-triggered connection is
+/* The connection waits for something else now: tell the kernel, or close. An edge-triggered one is
  * registered for both at the start, and never again. */
 static void wait_for(struct server *server, struct conn *conn, enum conn_next next)
 {

@@ -2,9 +2,11 @@
  * type. (What you are typing stays in the terminal's line; a message may be shown beside it.)
  *
  * Standard input is left as it is: O_NONBLOCK would belong to the terminal, and so to the shell and
- * everybody else who writes there. A read() after readiness does not block. If input is a regular
- * file, epoll refuses to watch it, with EPERM, since a file is always ready; so a timer without
- * delay reads a piece each turn instead. poll(), select() and kqueue take files as they are. */
+ * everybody else who writes there. A read() after readiness does not block.
+ *
+ * A regular file is always ready, and no two ways of waiting agree on it: poll() and select() say
+ * so, epoll refuses it with EPERM, kqueue is silent at its end (kqueue(2), EVFILT_READ, vnodes). So
+ * nothing waits for a file: a timer without delay reads a piece of it each turn. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "buffer.h"
@@ -29,7 +32,7 @@ static struct {
     struct stream *room;
     const char *name;
     struct buffer typed;
-    struct reactor_timer file, last; /* file: reads it if it cannot be watched */
+    struct reactor_timer file, last; /* file: reads what is not watched */
     bool watched, ended;             /* input is; input has */
     int status;                      /* how the program will exit */
 } client;
@@ -214,12 +217,16 @@ static int dial(const struct net_settings *settings)
 
 static void open_input(void)
 {
+    struct stat input;
     client.file.handler = on_file;
     client.last.handler = give_up;
-    client.watched = reactor_add(client.reactor, STDIN_FILENO, REACTOR_READ, on_input, NULL) == 0;
-    /* EPERM: epoll and a regular file; EOPNOTSUPP: the same from chapter 06's kqueue over epoll. */
-    if (!client.watched && errno != EPERM && errno != EOPNOTSUPP)
-        err(1, "input");
+    if (fstat(STDIN_FILENO, &input) < 0 || !S_ISREG(input.st_mode)) {
+        client.watched =
+            reactor_add(client.reactor, STDIN_FILENO, REACTOR_READ, on_input, NULL) == 0;
+        /* /dev/null is always ready, too: EPERM, and EOPNOTSUPP from chapter 06's layer. */
+        if (!client.watched && errno != EPERM && errno != EOPNOTSUPP)
+            err(1, "input");
+    }
     want_input(true);
 }
 

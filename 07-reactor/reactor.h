@@ -34,7 +34,7 @@ enum {
 
 /* backend: "epoll", "kqueue", "poll", "select", or NULL for the best that this system has.
  * Returns NULL with errno: EINVAL for a backend that is not there, ENOMEM, EMFILE. Costs two
- * descriptors, and one more with epoll and kqueue. */
+ * descriptors, and one more with epoll and kqueue (two with chapter 06's kqueue on Linux). */
 struct reactor *reactor_create(const char *backend);
 
 /* Frees it, and gives back the signals. No other thread may be about to post any more: join them

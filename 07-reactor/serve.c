@@ -111,7 +111,8 @@ static int share_port(int fd)
     return setsockopt(fd, SOL_SOCKET, SHARE_PORT, &on, sizeof on);
 }
 
-/* The first one binds before it allows others: so it fails if somebody else has the port. */
+/* On Linux the first one binds before it allows others, and so fails if somebody else has the port.
+ * FreeBSD wants to be told before bind(). */
 static int share_first(int fd, bool bound)
 {
     return bound == SHARE_AFTER_BIND ? share_port(fd) : 0;

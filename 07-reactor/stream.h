@@ -47,7 +47,8 @@ struct stream_handlers {
 
     /* The last call: afterwards the stream is freed; nothing can be sent any more. error: 0 if it
      * ended in peace, else an errno: ECONNRESET, EPIPE, ETIMEDOUT (a time limit), EMSGSIZE
-     * (STREAM_INPUT_MAX), ENOMEM, ECANCELED (stream_abort()). May be NULL. */
+     * (STREAM_INPUT_MAX), ENOMEM, EIO (no errno was told), ECANCELED (stream_abort()). May be
+     * NULL. */
     void (*on_close)(struct stream *stream, int error);
 };
 

@@ -42,7 +42,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_BATCH   512    /* events of one kevent() call: 6 KiB of stack */
+#define MAX_BATCH   512    /* events of one kevent() call: 6 KiB of stack, and as much for W */
 #define STALE_MAX   16     /* stale reports in a row before the epolls are renewed */
 #define SIGNALS_MAX 65     /* signal numbers go from 1 to 64 */
 #define LISTENER    0x0100 /* private flag of a READ knote: count connections, not bytes */

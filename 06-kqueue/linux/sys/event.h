@@ -1,11 +1,12 @@
 /*
  * sys/event.h - the kqueue interface of the BSDs, for Linux, on top of epoll.
  *
- * WHAT IT IS NOT: a way to make Linux faster. Underneath is epoll, the same as in chapter 05.
- * Each change is one epoll_ctl(), each READ or WRITE event costs one more system call to fill
- * `data`, and sending changes along with the wait, kqueue's great saving on a BSD, saves nothing
- * here. A figure measured through this layer says nothing about kqueue. The layer has one purpose:
- * who owns no BSD can read, run and change chapter 06; the source is FreeBSD's and macOS's, too.
+ * WHAT IT IS NOT: a way to make Linux faster. Underneath is epoll, the same as in chapter 05. Each
+ * change is one epoll_ctl(), each READ or WRITE event costs one more system call to fill `data`,
+ * the WRITE events of a wait one more together, and sending changes along with the wait, kqueue's
+ * great saving on a BSD, saves nothing here. A figure measured through this layer says nothing
+ * about kqueue. The layer has one purpose: who owns no BSD can read, run and change chapter 06; the
+ * source is FreeBSD's and macOS's, too.
  *
  * A program includes <sys/event.h> as it would there, and is linked with kqueue.c: these two files
  * are all. KQUEUE_OVER_EPOLL is defined by this header alone, so that a program can tell. The names
