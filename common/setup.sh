@@ -13,7 +13,7 @@ setup_have() {
     cc) command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 ||
         command -v clang >/dev/null 2>&1 ;;
     headers) echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 ;;
-    pkg-config | meson | ninja | gnuplot | strace | valgrind | clang | clang-format | clang-tidy | cppcheck)
+    pkg-config | meson | ninja | gnuplot | strace | valgrind | nft | clang | clang-format | clang-tidy | cppcheck)
         command -v "$1" >/dev/null 2>&1
         ;;
     fuzzer) # clang's, which is a package of its own in some distributions
@@ -34,6 +34,8 @@ setup_package() { # manager, thing
     apt:pkg-config) echo pkg-config ;;
     apt:criterion) echo libcriterion-dev ;;
     apt:gnuplot) echo gnuplot-nox ;;
+    apt:nft | pacman:nft) echo nftables iproute2 ;;
+    dnf:nft) echo nftables iproute ;;
     apt:libuv | apt:libevent | apt:jansson | apt:libev | apt:liburing)
         echo "lib${2#lib}-dev" | sed 's/libuv-dev/libuv1-dev/' ;;
     apt:fuzzer) echo clang libclang-rt-dev ;;
