@@ -157,9 +157,11 @@ static void *run(void *argument)
     return NULL;
 }
 
-static void open_member(struct server *server, int listener, const char *backend, int idle_s)
+static void open_member(struct server *server, int listener, int backlog, const char *backend,
+                        int idle_s)
 {
     server->listener = -1;
+    server->backlog = backlog;
     server->take = server_take;
     server->reactor = reactor_create(backend);
     if (!server->reactor && backend && errno == EINVAL)
@@ -181,7 +183,7 @@ static void open_team(struct net_settings settings, bool one_acceptor, const cha
         int listener = i == 0 || share ? net_listen(&settings, true) : -1;
         if (listener < 0 && (i == 0 || share))
             exit(1);
-        open_member(&team.member[i].server, listener, backend, idle_s);
+        open_member(&team.member[i].server, listener, settings.backlog, backend, idle_s);
         if (i == 0) {
             settings.port = port_of(listener); /* it may have been any */
             settings.prepare = share ? share_too : NULL;

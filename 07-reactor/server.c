@@ -2,7 +2,6 @@
  * reactor.h; what is left is what happens when: a client arrives, a client is ready, a signal
  * comes, a time is over. Which call waits is chosen when the program starts. */
 #include <err.h>
-#include <limits.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -80,7 +79,7 @@ void server_close_listener(struct server *server)
 {
     if (server->listener < 0)
         return;
-    server->accepts_per_turn = INT_MAX; /* whoever is in the backlog has been told: connected */
+    server->accepts_per_turn = 2 * server->backlog; /* all who wait have been told: connected */
     on_listener(server->reactor, server->listener, REACTOR_READ, server);
     reactor_remove(server->reactor, server->listener);
     close(server->listener);

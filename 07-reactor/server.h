@@ -13,13 +13,13 @@ struct server {
     struct conn_table conns;
     int listener; /* -1: it has none, or none any more */
     int open;     /* connections */
-    int accepts_per_turn;
+    int backlog, accepts_per_turn;
     void (*take)(struct server *server, int fd); /* what becomes of a new connection */
     struct reactor_timer retry, stop, idle;
 };
 
 /* server.c */
-int server_listen(struct server *server, int listener);  /* as reactor_add() */
+int server_listen(struct server *server, int listener);  /* as reactor_add(); backlog is set */
 void server_take(struct server *server, int fd);         /* a new connection, from now on ours */
 void server_close_client(struct server *server, int fd); /* at any time */
 void server_close_listener(struct server *server);       /* the first step of a stop */

@@ -2,7 +2,6 @@
 
 #include <err.h>
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -56,7 +55,7 @@ static void on_signal(struct reactor *reactor, int signal, void *argument)
     (void)signal;
     if (service->listener < 0)
         return;
-    accept_some(service, 0, INT_MAX); /* whoever is in the backlog has been told: connected */
+    accept_some(service, 0, 2 * service->backlog); /* all who wait have been told: connected */
     reactor_remove(reactor, service->listener);
     close(service->listener);
     service->listener = -1;
@@ -75,6 +74,7 @@ void service_open(struct service *service, int argc, char **argv, struct net_opt
     service->listener = net_listen(&settings, true);
     if (service->listener < 0)
         exit(1);
+    service->backlog = settings.backlog;
     service->retry = (struct reactor_timer){.handler = accept_again, .argument = service};
     service->reactor = reactor_create(backend);
     if (!service->reactor && backend && errno == EINVAL)

@@ -15,7 +15,7 @@ struct service {
     struct reactor *reactor;    /* from here on: filled in */
     struct stream_list streams; /* those who came */
     struct stream_list opened;  /* the program's, for others: the end waits for these, too */
-    int listener;               /* -1 once it stops */
+    int listener, backlog;      /* -1 once it stops; its --backlog */
     struct reactor_timer retry;
 };
 
