@@ -78,12 +78,18 @@ static void give_up(struct reactor *reactor, struct reactor_timer *timer)
     stream_abort(client.room);
 }
 
-static void end_input(void)
+/* Nothing is read any more, also not for an event that has come already. */
+static void leave_input(void)
 {
-    client.ended = true;
-    if (client.watched)
+    if (client.watched && !client.ended)
         reactor_remove(client.reactor, STDIN_FILENO);
     reactor_timer_stop(client.reactor, &client.file);
+    client.ended = true;
+}
+
+static void end_input(void)
+{
+    leave_input();
     say_lines();
     stream_finish(client.room); /* we have nothing to say any more, but still listen */
     reactor_timer_start(client.reactor, &client.last, ANSWER_MS, 0);
@@ -184,7 +190,8 @@ static void on_close(struct stream *stream, int error)
         warnx("the server has gone%s%s", error ? ": " : "", error ? strerror(error) : "");
         client.status = 1;
     }
-    client.ended = true;
+    leave_input(); /* the rest of this turn would send what it reads to a stream that is no more */
+    reactor_timer_stop(client.reactor, &client.last);
     reactor_stop(client.reactor);
 }
 

@@ -190,6 +190,30 @@ Test(client, a_server_that_says_nothing)
     unlink(name);
 }
 
+/* While it reads input that never ends for it: whatever of its turn is still to come must not touch
+ * the connection, which is gone. */
+Test(client, a_server_that_is_lost_while_a_file_is_sent)
+{
+    enum { TIMES = 20, LINES = 50000 };
+    static char taken[64 * 1024];
+    char name[] = "/tmp/chat-input-XXXXXX";
+    int listener = listen_only();
+    FILE *file = fdopen(mkstemp(name), "w");
+    for (int i = 0; i < LINES; i++)
+        fprintf(file, "line %d of a file, with some more words in it\n", i);
+    fclose(file);
+    for (int i = 0; i < TIMES; i++) {
+        struct program ann = client_start("ann", name);
+        int fd = accept(listener, NULL, NULL);
+        cr_assert_eq(take(fd, taken, sizeof taken, 20000), sizeof taken);
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+        close(fd);
+        cr_expect_eq(program_end(&ann, 5000), 1);
+    }
+    close(listener);
+    unlink(name);
+}
+
 Test(client, output_or_input_that_fails)
 {
     server = server_start("CHAT_SERVER", "--port 0");

@@ -44,6 +44,7 @@ static _Noreturn void become(const char *path, char *options, int in, int out)
         words[n++] = getenv("REACTOR_BACKEND");
     }
     signal(SIGPIPE, SIG_DFL);
+    setenv("ASAN_OPTIONS", "exitcode=99", 0); /* a status that no program of ours ends with */
 #ifdef __linux__
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* no program outlives its test */
 #endif
