@@ -230,8 +230,9 @@ static void open_input(void)
     if (fstat(STDIN_FILENO, &input) < 0 || !S_ISREG(input.st_mode)) {
         client.watched =
             reactor_add(client.reactor, STDIN_FILENO, REACTOR_READ, on_input, NULL) == 0;
-        /* /dev/null is always ready, too: EPERM, and EOPNOTSUPP from chapter 06's layer. */
-        if (!client.watched && errno != EPERM && errno != EOPNOTSUPP)
+        /* What else cannot be watched is always ready, too, such as /dev/null; each system has an
+         * errno of its own for that. */
+        if (!client.watched && (errno == ENOMEM || errno == ENOSPC))
             err(1, "input");
     }
     want_input(true);

@@ -26,7 +26,10 @@ int main(void)
     struct reactor_timer timer = {.handler = on_tick, .argument = &start};
     if (!reactor || reactor_timer_start(reactor, &timer, 1000, 1000) < 0 ||
         reactor_add(reactor, STDIN_FILENO, REACTOR_READ, on_input, NULL) < 0 ||
-        reactor_run(reactor) < 0)
+        reactor_run(reactor) < 0) {
         perror("reactor");
+        return 1;
+    }
+    reactor_destroy(reactor);
     return 0;
 }

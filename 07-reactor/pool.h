@@ -19,9 +19,9 @@ struct pool *pool_create(struct reactor *reactor, int threads);
  * others has to set one. */
 void pool_submit(struct pool *pool, struct job *job);
 
-/* When the reactor has stopped, but before reactor_destroy(): waits for the work that has begun,
- * and calls all done() that were not called yet, also of work that never began. They may not submit
- * any more. */
+/* When the reactor has stopped and will not run again, but before reactor_destroy(): waits for the
+ * work that has begun, however long that takes, and calls all done() that were not called yet, also
+ * of work that never began. They may not submit any more. */
 void pool_destroy(struct pool *pool);
 
 #endif

@@ -37,9 +37,9 @@ enum {
  * descriptors, and one more with epoll and kqueue (two with chapter 06's kqueue on Linux). */
 struct reactor *reactor_create(const char *backend);
 
-/* Frees it, and gives back the signals. No other thread may be about to post any more: join them
- * first. Descriptors and timers stay the caller's; a timer that still ran is to be zeroed before it
- * is used again. */
+/* Frees it, and gives back the signals. No other thread may be about to post any more, or to take
+ * one of its signals: join them first. Descriptors and timers stay the caller's; a timer that still
+ * ran is to be zeroed before it is used again. */
 void reactor_destroy(struct reactor *reactor);
 
 /* The backend in use; and the names of all, best first, for i from 0 until NULL. */

@@ -112,7 +112,7 @@ static int share_port(int fd)
 }
 
 /* On Linux the first one binds before it allows others, and so fails if somebody else has the port.
- * FreeBSD wants to be told before bind(). */
+ * FreeBSD wants to be told before bind(): there another server of the same user shares it, too. */
 static int share_first(int fd, bool bound)
 {
     return bound == SHARE_AFTER_BIND ? share_port(fd) : 0;
