@@ -174,8 +174,7 @@ static void accept_clients(struct server *server, int most)
     }
 }
 
-/* --------------------------------------------------------------------------- the idle timeout ---
- */
+/* ------------------------------------------------------------------------ the idle timeout --- */
 
 /* A tick, four times in the timeout: closes who has been quiet for all of it. To count ticks needs
  * no clock, and no more than a byte for each connection. (Who is on the ready list is not quiet.)
@@ -291,9 +290,10 @@ static int open_signalfd(void)
 int main(int argc, char **argv)
 {
     struct net_option extra[] = {
-        {"edge-triggered", false, "--edge-triggered report changes only, not states", NULL},
-        {"idle-timeout", true, "--idle-timeout SECONDS  close who is quiet for so long (never)",
-         NULL},
+        {"edge-triggered", false,
+         "--edge-triggered\n                   report changes only, not states", NULL},
+        {"idle-timeout", true,
+         "--idle-timeout SECONDS\n                   close who is quiet for so long (never)", NULL},
         {0}};
     struct net_settings settings = net_parse(argc, argv, extra);
     int idle_s = extra[1].value ? net_number("--idle-timeout", extra[1].value, 1, 86400) : 0;

@@ -319,9 +319,11 @@ int main(int argc, char **argv)
 {
     struct net_option extra[] = {
         [CLEAR] = {"clear", false, "--clear          use EV_CLEAR: report changes only", NULL},
-        [STATS] = {"stats", true, "--stats SECONDS  say so often who is connected", NULL},
-        [IDLE_TIMEOUT] = {"idle-timeout", true,
-                          "--idle-timeout SECONDS  close who is quiet for so long (never)", NULL},
+        [STATS] = {"stats", true, "--stats SECONDS  say so often how many are connected", NULL},
+        [IDLE_TIMEOUT] =
+            {"idle-timeout", true,
+             "--idle-timeout SECONDS\n                   close who is quiet for so long (never)",
+             NULL},
         [WATCH] = {"watch", true, "--watch FILE     say what happens to a file", NULL},
         {0},
     };

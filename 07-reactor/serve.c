@@ -199,8 +199,8 @@ int serve(int argc, char **argv)
         {"backend", true, "--backend NAME   epoll, kqueue, poll or select (the best)", NULL},
         {"threads", true, "--threads N      a reactor in each of N threads (1)", NULL},
         {"one-acceptor", false, "--one-acceptor   one thread accepts for all of them", NULL},
-        {"idle-timeout", true, "--idle-timeout SECONDS  close who is quiet for so long (never)",
-         NULL},
+        {"idle-timeout", true,
+         "--idle-timeout SECONDS\n                   close who is quiet for so long (never)", NULL},
         {0}};
     struct net_settings settings = net_parse(argc, argv, extra);
     int idle_s = extra[3].value ? net_number("--idle-timeout", extra[3].value, 1, 86400) : 0;

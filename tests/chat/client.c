@@ -160,8 +160,7 @@ Test(client, a_server_that_is_no_chat_server)
     close(listener);
 }
 
-/* It never reads and never answers: input is no longer read, and after its end one waits a while.
- */
+/* It never reads and never answers: input is no longer read, and after its end it waits a while. */
 Test(client, a_server_that_says_nothing)
 {
     enum { MUCH = 64 << 20 };

@@ -25,8 +25,7 @@ int program_end(struct program *program, int within_ms); /* its exit status; -1:
 int server_stop(struct program *server);                 /* SIGTERM; its exit status */
 long program_rss_kib(const struct program *program);
 
-/* Non-blocking connections, and sending and receiving with a deadline after which the test fails.
- */
+/* Non-blocking connections, and sending and receiving with a deadline that fails the test. */
 int dial(const struct program *server);
 int try_dial(const struct program *server); /* -1 and errno if it is refused */
 void put(int fd, const void *bytes, size_t length);

@@ -78,8 +78,7 @@ static uint64_t echoed_before_the_small_ones(struct client *bulk, struct client 
     return total;
 }
 
-/* The scheduler may make a fair server look bad now and then, but an unfair one never looks good.
- */
+/* The scheduler may make a fair server look bad now and then, but an unfair one never does well. */
 Test(clause5_turns, one_turn_is_bounded)
 {
     struct client bulk[BULK], small[2];

@@ -217,8 +217,7 @@ static long netstat(const char *name)
     return found;
 }
 
-/* The server sleeps while more clients come than may wait. TCP tries again: all get in, but late.
- */
+/* The server sleeps while more clients come than may wait. TCP tries again: all get in, late. */
 void queue_overflows(const struct fault *fault)
 {
     struct client c[MANY];

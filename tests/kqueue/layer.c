@@ -1011,8 +1011,7 @@ LAYER(close_on_exec, "the kqueue and its helpers are close-on-exec")
 /* ---- Size ------------------------------------------------------------------------------------ */
 
 #ifdef EVFILT_USER
-/* Registers n descriptors and n USER knotes; stores the seconds of `rounds` changes to each kind.
- */
+/* Registers n descriptors and n USER knotes; stores the seconds of `rounds` changes to each. */
 static void cost_with(int n, int rounds, double best[2])
 {
     int kq = kqueue(), end[2], first = -1;

@@ -296,8 +296,7 @@ ON_EVERY_BACKEND(timer_handler_closes_a_descriptor_that_is_ready)
     cr_expect_eq(fresh_calls, before);
 }
 
-/* ----------------------------------------------------------------------------------- the cost ---
- */
+/* -------------------------------------------------------------------------------- the cost --- */
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static double cpu_ns(void)
