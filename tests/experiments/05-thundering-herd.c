@@ -1,0 +1,177 @@
+/* Eight processes that wait for clients at one port, and how many of them a client wakes.
+ *
+ * Each epoll that watches a listener has a callback on its wait queue, and a client calls them
+ * all: eight wake up, one accepts. Some of the others find out inside epoll_wait(), which looks
+ * again and sleeps on; to those who are nearly as fast as the first accept() says EAGAIN.
+ * With EPOLLEXCLUSIVE the kernel stops at the first on the queue whose process sleeps: while there
+ * is little to do, always the same. With SO_REUSEPORT each has a listener of its own, and a hash
+ * chooses. Who sleeps in accept() is woken alone, and next time queues behind the others.
+ *
+ * Each client comes when all are asleep again. So whoever was woken, in vain or not, has gone to
+ * sleep once more, and the kernel counts that: voluntary_ctxt_switches in /proc/PID/status.
+ *
+ * Needs: linux
+ *
+ * Expect:
+ *   epoll, one listener: a client wakes 8 of 8; the busiest accepts <n> of 100
+ *   EPOLLEXCLUSIVE:      a client wakes 1 of 8; the busiest accepts 100 of 100
+ *   SO_REUSEPORT:        a client wakes 1 of 8; the busiest accepts <n> of 100
+ *   blocking accept():   a client wakes 1 of 8; the busiest accepts 13 of 100
+ */
+#include "experiment.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+enum { WORKERS = 8, CLIENTS = 100 };
+enum how { ONE_LISTENER, EXCLUSIVE, REUSEPORT, BLOCKING };
+
+static atomic_int *accepted; /* by each worker; the memory is shared */
+
+struct worker {
+    pid_t pid;
+    int listener;
+};
+
+static void work(int number, int listener, enum how how)
+{
+    struct epoll_event event = {.events = EPOLLIN | (how == EXCLUSIVE ? EPOLLEXCLUSIVE : 0)};
+    int epoll = epoll_create1(0);
+
+    alarm(30); /* nothing is left behind if the parent fails */
+    if (how != BLOCKING && epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event) < 0)
+        err(1, "epoll_ctl");
+    for (;;) {
+        if (how != BLOCKING && epoll_wait(epoll, &event, 1, -1) < 1)
+            continue;
+        int client = accept(listener, NULL, NULL);
+        if (client < 0)
+            continue; /* another one was faster */
+        close(client);
+        accepted[number]++;
+    }
+}
+
+/* Returns how often the process has gone to sleep, once it sleeps. */
+static long await_sleep(pid_t pid)
+{
+    char path[64], line[256];
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    for (double end = now() + 10; now() < end; pause_ms(1)) {
+        char state = '?';
+        long switches = -1;
+        FILE *file = fopen(path, "r");
+        while (file && fgets(line, sizeof line, file)) {
+            (void)sscanf(line, "State: %c", &state);
+            (void)sscanf(line, "voluntary_ctxt_switches: %ld", &switches);
+        }
+        if (file)
+            fclose(file);
+        if (state == 'S' && switches >= 0)
+            return switches;
+    }
+    errx(1, "process %d does not go to sleep", (int)pid);
+}
+
+static long await_all_asleep(const struct worker *worker)
+{
+    long switches = 0;
+    for (int i = 0; i < WORKERS; i++)
+        switches += await_sleep(worker[i].pid);
+    return switches;
+}
+
+static int all_accepted(void)
+{
+    int sum = 0;
+    for (int i = 0; i < WORKERS; i++)
+        sum += accepted[i];
+    return sum;
+}
+
+static int listen_beside_others(int port)
+{
+    struct sockaddr_in address = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int)) < 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, CLIENTS) < 0)
+        err(1, "listener");
+    return fd;
+}
+
+static void start(struct worker *worker, enum how how)
+{
+    int port = 0;
+    for (int i = 0; i < WORKERS; i++) {
+        bool own = i == 0 || how == REUSEPORT;
+        worker[i].listener = own ? listen_beside_others(port) : worker[0].listener;
+        port = port_of(worker[i].listener);
+        accepted[i] = 0;
+        if (how != BLOCKING)
+            nonblocking(worker[i].listener);
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        worker[i].pid = fork();
+        if (worker[i].pid < 0)
+            err(1, "fork");
+        if (worker[i].pid == 0)
+            work(i, worker[i].listener, how);
+    }
+}
+
+static void stop(struct worker *worker, enum how how)
+{
+    for (int i = 0; i < WORKERS; i++) {
+        kill(worker[i].pid, SIGKILL);
+        waitpid(worker[i].pid, NULL, 0);
+        if (i == 0 || how == REUSEPORT)
+            close(worker[i].listener);
+    }
+}
+
+/* Clients, one by one. Returns how often they woke somebody. */
+static long connect_all(const struct worker *worker)
+{
+    long before = await_all_asleep(worker), after = before;
+    for (int i = 1; i <= CLIENTS; i++) {
+        int client = connect_to(port_of(worker[0].listener));
+        for (double end = now() + 10; all_accepted() < i; pause_ms(1))
+            if (now() > end)
+                errx(1, "nobody accepts");
+        after = await_all_asleep(worker);
+        close(client);
+    }
+    return after - before;
+}
+
+static void run(const char *name, enum how how, long expected, int at_least, int at_most)
+{
+    struct worker worker[WORKERS];
+    int most = 0;
+    start(worker, how);
+    long woken = (connect_all(worker) + CLIENTS / 2) / CLIENTS;
+    stop(worker, how);
+    for (int i = 0; i < WORKERS; i++)
+        most = accepted[i] > most ? accepted[i] : most;
+    printf("%-20s a client wakes %ld of %d; the busiest accepts %d of %d\n", name, woken, WORKERS,
+           most, CLIENTS);
+    expect(woken == expected, "how many wake up");
+    expect(most >= at_least && most <= at_most, "who accepts");
+}
+
+int main(void)
+{
+    int even = (CLIENTS + WORKERS - 1) / WORKERS;
+    accepted = mmap(NULL, WORKERS * sizeof *accepted, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (accepted == MAP_FAILED)
+        err(1, "mmap");
+    run("epoll, one listener:", ONE_LISTENER, WORKERS, even, CLIENTS);
+    run("EPOLLEXCLUSIVE:", EXCLUSIVE, 1, CLIENTS, CLIENTS);
+    run("SO_REUSEPORT:", REUSEPORT, 1, even, CLIENTS / 2);
+    run("blocking accept():", BLOCKING, 1, even, even);
+    return experiment_failed;
+}
