@@ -82,5 +82,6 @@ void stopped_in_mid_stream(const struct fault *fault);
 void slow_link(const struct fault *fault);
 void lossy_link(const struct fault *fault);
 void dead_link(const struct fault *fault);
+void dead_link_and_idle_timeout(const struct fault *fault);
 
 #endif

@@ -175,3 +175,45 @@ void dead_link(const struct fault *fault)
     mend_link();
     client_close(&dead);
 }
+
+static void must_offer(const char *option)
+{
+    const char *const help[] = {"--help", NULL};
+    if (!strstr(server_run(help).out, option))
+        verdict(VERDICT_NONE, "", " it has no %s", option);
+}
+
+/* Two peers are gone, one that has nothing to get and one that is owed much. Without a byte from
+ * either the server has to let go of both, and of nobody else. */
+void dead_link_and_idle_timeout(const struct fault *fault)
+{
+    (void)fault;
+    must_offer("--idle-timeout");
+    own_network("nft");
+    firewall();
+    server_start_with((struct start){.extra = "--idle-timeout", .argument = "2"});
+    struct client owed = client_open_small();
+    clients_push(&owed, 1, 4 << 20);
+    int with_one = server_descriptors(), now; /* 06 has opened one more to watch for room */
+    cut_link(&owed);
+    struct client idle = client_open();
+    client_echo(&idle, 1000);
+    cut_link(&idle);
+    struct client talker = client_open();
+    client_echo(&talker, 1000);
+    for (int64_t end = now_ms() + patient(8000);
+         (now = server_descriptors()) > with_one && now_ms() < end; nap(50))
+        client_echo(&talker, 1000);
+    cr_assert(now == with_one, "%d descriptors open, %d with one client", now, with_one);
+    cr_assert(!client_ready(&idle, POLLIN, 0), "the link was not dead");
+    client_echo(&talker, 1000);
+    client_shut(&talker);
+    client_expect_eof(&talker);
+    mend_link();
+
+    client_close(&talker);
+    client_close(&idle);
+    client_close(&owed);
+    must_settle();
+    server_stop();
+}

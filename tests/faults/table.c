@@ -101,6 +101,7 @@ const struct fault faults[] = {
     {REAL("a link of 4 Mbit/s", slow_link)},
     {REAL("a link that loses 1 packet in 20", lossy_link)},
     {REAL("a link that is dead, for a while and for good", dead_link)},
+    {REAL("an idle timeout, and a link that is dead", dead_link_and_idle_timeout)},
     {.name = NULL},
 };
 /* clang-format on */
