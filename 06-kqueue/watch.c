@@ -16,6 +16,7 @@
 #ifndef O_EVTONLY
 #define O_EVTONLY O_RDONLY /* macOS: for watching only, and does not keep a volume mounted */
 #endif
+#define NOTE_GONE (NOTE_DELETE | NOTE_RENAME | NOTE_REVOKE) /* the name means it no more */
 #ifndef NOTE_TRUNCATE
 #define NOTE_TRUNCATE 0 /* OpenBSD has a bit of its own; elsewhere the size tells */
 #endif
@@ -81,10 +82,36 @@ void watch_event(struct watch *watch, const struct kevent *event)
 {
     watch->look = true;
     if ((int)event->ident == watch->directory)
-        return; /* something in it was created, renamed or deleted: perhaps our name */
+        return; /* something in it was created, renamed or deleted, perhaps our name; or it was */
     report(watch, event->fflags);
-    if (event->fflags & (NOTE_DELETE | NOTE_RENAME | NOTE_REVOKE))
+    if (event->fflags & NOTE_GONE)
         watch->moved = true;
+}
+
+/* Does the path still lead through the directory that we watch? */
+static bool leads_there(const struct watch *watch)
+{
+    struct stat named, open;
+    char *copy = strdup(watch->path);
+    bool there = copy && stat(dirname(copy), &named) == 0 && fstat(watch->directory, &open) == 0;
+    free(copy);
+    return there && named.st_ino == open.st_ino && named.st_dev == open.st_dev;
+}
+
+static void close_directory(struct watch *watch)
+{
+    if (watch->directory >= 0)
+        close(watch->directory);
+    watch->directory = -1;
+}
+
+/* Another directory may have the name, or will have it one day. Who tells us when? A watch on the
+ * directory above, which can be renamed as well, and so on up to the root. So say it, and end. */
+static void give_up(struct watch *watch)
+{
+    warnx("%s: its directory is gone: it is watched no more", watch->path);
+    close_file(watch);
+    close_directory(watch);
 }
 
 void watch_settle(struct watch *watch, int kq)
@@ -93,6 +120,10 @@ void watch_settle(struct watch *watch, int kq)
     if (!watch->look)
         return;
     watch->look = false;
+    if (!leads_there(watch)) {
+        give_up(watch);
+        return;
+    }
     bool there = stat(watch->path, &now) == 0;
     bool other = there && (watch->file < 0 || now.st_ino != watch->seen.st_ino ||
                            now.st_dev != watch->seen.st_dev);
@@ -122,7 +153,7 @@ struct watch *watch_start(int kq, const char *path)
     watch->path = path;
     watch->directory = open(dirname(copy), O_EVTONLY | O_CLOEXEC);
     free(copy);
-    if (watch->directory < 0 || add(kq, watch->directory, NOTE_WRITE) < 0) {
+    if (watch->directory < 0 || add(kq, watch->directory, NOTE_WRITE | NOTE_GONE) < 0) {
         watch->file = -1;
         watch_end(watch);
         return NULL;
@@ -136,7 +167,6 @@ void watch_end(struct watch *watch)
     if (!watch)
         return;
     close_file(watch);
-    if (watch->directory >= 0)
-        close(watch->directory);
+    close_directory(watch);
     free(watch);
 }

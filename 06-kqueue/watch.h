@@ -9,7 +9,10 @@
 
 #include <sys/event.h>
 
-/* A file by its name, whichever file that is at the moment. */
+/* A file by its name, whichever file that is at the moment, as long as the directory that the name
+ * is in keeps its own: when that is renamed or deleted, we say so and watch no more. Of a directory
+ * further up nobody tells us, nor, over epoll, of a deletion: we find it out with the next event of
+ * the file or the directory, and there may be none. */
 struct watch {
     const char *path;
     int file, directory; /* descriptors; file is -1 while nothing has that name */

@@ -108,6 +108,31 @@ Test(kqueue_options, watch_follows_an_atomic_save)
     end_watching();
 }
 
+/* Then the path leads to another directory, of which we hear nothing. It must not seem watched. */
+Test(kqueue_options, watch_says_when_the_directory_is_gone)
+{
+    char moved[80];
+    start_watching();
+    write_file(file, 0, "first");
+    expect_line("file: created");
+    struct client client = client_open();
+    client_echo(&client, 10);
+    int before = server_descriptors();
+    snprintf(moved, sizeof moved, "%s-moved", directory);
+    cr_assert_eq(rename(directory, moved), 0);
+    cr_assert_eq(mkdir(directory, 0700), 0);
+    write_file(file, 0, "another");
+    expect_line("file: its directory is gone: it is watched no more");
+    AWAIT(3000, server_descriptors() == before - 2);
+    cr_expect_eq(server_descriptors(), before - 2, "the file and the directory are still open");
+    client_echo(&client, 10);
+    client_close(&client);
+    end_watching();
+    snprintf(file, sizeof file, "%s/file", moved);
+    unlink(file);
+    rmdir(moved);
+}
+
 /* Faster than anybody can look: not each change has its line then, but the last file is watched. */
 Test(kqueue_options, watch_keeps_up_with_a_rapid_succession)
 {
