@@ -5,6 +5,7 @@
  *
  * Connect to the port it prints, write to FILE, press Ctrl-C. */
 #include <err.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -43,11 +44,22 @@ static int open_listener(void)
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK); /* and port 0: any that is free */
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 16) < 0 ||
+        fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
         getsockname(fd, (struct sockaddr *)&address, &length) < 0)
         err(1, "listen");
     printf("listening on 127.0.0.1:%d\n", ntohs(address.sin_port));
     fflush(stdout);
     return fd;
+}
+
+/* It has come, and that is all. It may also have left again: then accept() must not wait. */
+static void greet(int listener)
+{
+    int client = accept(listener, NULL, NULL);
+    if (client < 0)
+        warn("accept");
+    else
+        close(client);
 }
 
 static void handle(const struct kevent *event)
@@ -56,7 +68,7 @@ static void handle(const struct kevent *event)
     switch (event->filter) {
     case EVFILT_READ:
         printf("a client, one of %d that wait\n", count);
-        close(accept((int)event->ident, NULL, NULL));
+        greet((int)event->ident);
         break;
     case EVFILT_VNODE:
         printf("the file:%s%s%s\n", event->fflags & NOTE_WRITE ? " written" : "",
@@ -84,6 +96,8 @@ int main(int argc, char **argv)
     if (file < 0)
         err(1, "%s", argv[1]);
     kq = kqueue();
+    if (kq < 0)
+        err(1, "kqueue");
     signal(SIGINT, SIG_IGN);
     change(SIGINT, EVFILT_SIGNAL, EV_ADD, 0, 0);
     change((uintptr_t)open_listener(), EVFILT_READ, EV_ADD, 0, 0);
@@ -91,10 +105,15 @@ int main(int argc, char **argv)
            NOTE_WRITE | NOTE_ATTRIB | NOTE_DELETE | NOTE_RENAME, 0);
     change(1, EVFILT_TIMER, EV_ADD, 0, 1000);
     change(1, EVFILT_USER, EV_ADD | EV_CLEAR, 0, 0); /* not the same 1 as the timer's */
-    pthread_create(&thread, NULL, work, NULL);
+    errno = pthread_create(&thread, NULL, work, NULL);
+    if (errno != 0)
+        err(1, "pthread_create");
 
     while (event.filter != EVFILT_SIGNAL) {
-        if (kevent(kq, NULL, 0, &event, 1, NULL) == 1)
+        int count = kevent(kq, NULL, 0, &event, 1, NULL);
+        if (count < 0 && errno != EINTR)
+            err(1, "kevent");
+        if (count == 1)
             handle(&event);
     }
     printf("Ctrl-C\n");
