@@ -36,7 +36,10 @@ static void destroy(void *argument)
     free(state);
 }
 
-/* The one or two changes of filters that lead from one interest to the other. */
+/* The one or two changes of filters that lead from one interest to the other. Chapter 06 disables
+ * READ for a while, and keeps its knote. Here a knote is there exactly if it is wanted, so that
+ * before and after tell all: no third state, which a remove would have to know. The price is that
+ * to read again is to add, which may fail; REACTOR_ERROR tells. */
 static int prepare(struct kevent *list, int fd, unsigned before, unsigned after)
 {
     int count = 0;

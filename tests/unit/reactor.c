@@ -198,6 +198,61 @@ ON_EVERY_BACKEND(kqueue_refuses_whole_changes)
     cr_expect_eq(calls, 1, "a refused change comes back as an error");
 }
 
+/* What the handler of a refused change finds: three descriptors whose changes have been made in the
+ * same turn, just before. */
+struct waiting {
+    int reader[2], writer[2], closed[2], fresh[2];
+};
+
+/* Removes them. Two stay open, the other's number is used again, by one that wants to read. */
+static void remove_the_waiting(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    struct waiting *waiting = argument;
+    calls++;
+    cr_expect_eq(ready, REACTOR_ERROR);
+    cr_assert_eq(reactor_remove(reactor, fd), 0);
+    cr_assert_eq(reactor_remove(reactor, waiting->reader[0]), 0);
+    cr_assert_eq(reactor_remove(reactor, waiting->writer[0]), 0);
+    cr_assert_eq(reactor_remove(reactor, waiting->closed[0]), 0);
+    cr_assert_eq(dup2(waiting->fresh[0], waiting->closed[0]), waiting->closed[0]);
+    cr_assert_eq(reactor_add(reactor, waiting->closed[0], REACTOR_READ, count_fresh, NULL), 0);
+}
+
+/* kqueue is told with the next wait: until then it still watches for what was wanted before. */
+ON_EVERY_BACKEND(handler_of_a_refused_change_removes_whose_change_waits)
+{
+    struct waiting waiting;
+    int refused[2];
+    if (strcmp(reactor_backend(reactor), "kqueue") != 0 &&
+        strcmp(reactor_backend(reactor), "epoll") != 0)
+        cr_skip_test("this backend is told nothing that it could refuse");
+    make_pair(waiting.reader);
+    make_pair(waiting.writer);
+    make_pair(waiting.closed);
+    make_pair(waiting.fresh);
+    make_pair(refused);
+    calls = fresh_calls = 0;
+    give(waiting.reader[1], "x", 1);
+    reactor_add(reactor, refused[0], 0, remove_the_waiting, &waiting);
+    reactor_add(reactor, waiting.reader[0], REACTOR_READ, count_call, NULL);
+    reactor_add(reactor, waiting.writer[0], REACTOR_WRITE, count_call, NULL);
+    reactor_add(reactor, waiting.closed[0], REACTOR_READ, count_call, NULL);
+    close(refused[0]); /* so that it will be refused, on every system */
+    /* The last one that was modified is the first whose change is made. */
+    reactor_modify(reactor, refused[0], REACTOR_READ);
+    reactor_modify(reactor, waiting.reader[0], REACTOR_WRITE);
+    reactor_modify(reactor, waiting.writer[0], REACTOR_READ);
+    reactor_modify(reactor, waiting.closed[0], REACTOR_WRITE);
+    clock_t before = clock();
+    run_for(reactor, 100);
+    cr_expect_lt(clock() - before, CLOCKS_PER_SEC / 25, "one that was removed wakes it");
+    cr_assert_eq(calls, 1);
+    cr_expect_eq(fresh_calls, 0);
+    give(waiting.fresh[1], "x", 1);
+    run_for(reactor, 20);
+    cr_expect_gt(fresh_calls, 0, "the old one's change was made to the new one");
+}
+
 static void run_inside(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
     (void)fd, (void)ready, (void)argument;
