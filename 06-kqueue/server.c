@@ -331,12 +331,13 @@ int main(int argc, char **argv)
     const char *stats = extra[STATS].value, *idle = extra[IDLE_TIMEOUT].value;
     int stats_s = stats ? net_number("--stats", stats, 1, 86400) : 0;
     int idle_s = idle ? net_number("--idle-timeout", idle, 1, 86400) : 0;
-    struct server server = {.listener = net_listen(&settings, true), .kq = kqueue()};
+    struct server server = {.kq = kqueue()};
 
-    if (server.listener < 0)
-        return 1;
     if (server.kq < 0)
         err(1, "kqueue");
+    server.listener = net_listen(&settings, true);
+    if (server.listener < 0)
+        return 1;
     apply_options(&server, extra, stats_s, idle_s);
     /* EVFILT_SIGNAL sees a signal beside what else it does: so it must do nothing else. */
     signal(SIGINT, SIG_IGN);
