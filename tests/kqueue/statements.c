@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -870,6 +871,22 @@ STATEMENT(s34_a_kqueue_is_pollable, "a kqueue is readable while events are pendi
 }
 
 /* ---- Sockets --------------------------------------------------------------------------------- */
+
+STATEMENT(s34_a_child_has_no_kqueue, "a kqueue is not inherited by fork()")
+{
+#ifdef KQUEUE_OVER_EPOLL
+    cr_skip_test("fork() copies every descriptor of Linux; the header forbids the child to use it");
+#endif
+    int kq = kqueue_new(), status = 0;
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0)
+        _exit(fcntl(kq, F_GETFD) < 0 && errno == EBADF ? 0 : 1);
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFEXITED(status));
+    cr_assert_eq(WEXITSTATUS(status), 0, "the child has its descriptor");
+    close(kq);
+}
 
 STATEMENT(s35_data_counts_bytes, "READ: data is the number of bytes that can be read")
 {
