@@ -210,6 +210,8 @@ static void handle_descriptor(struct server *server, const struct kevent *event)
         accept_clients(server, event->data < ACCEPTS_PER_TURN ? event->data : ACCEPTS_PER_TURN);
     if (!conn)
         return;
+    /* TCP has no messages, so there are no echoes to count. This counts how often there was
+     * something to read: once for all that came together, several times for more than a turn. */
     server->echoes += event->filter == EVFILT_READ && event->data > 0;
     take_turn(server, conn);
 }
@@ -319,7 +321,7 @@ int main(int argc, char **argv)
 {
     struct net_option extra[] = {
         [CLEAR] = {"clear", false, "--clear          use EV_CLEAR: report changes only", NULL},
-        [STATS] = {"stats", true, "--stats SECONDS  say so often how many are connected", NULL},
+        [STATS] = {"stats", true, "--stats SECONDS  print connections and echoes so often", NULL},
         [IDLE_TIMEOUT] =
             {"idle-timeout", true,
              "--idle-timeout SECONDS\n                   close who is quiet for so long (never)",

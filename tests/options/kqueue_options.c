@@ -182,6 +182,31 @@ Test(kqueue_options, stats_count_connections_and_echoes)
     server_stop();
 }
 
+/* TCP has no messages: what --stats calls an echo is an event with something to read. */
+Test(kqueue_options, what_arrives_together_is_one_echo)
+{
+    read_so_far = 0;
+    server_start_with((struct start){.extra = "--stats", .argument = "1"});
+    struct client client = client_open();
+    expect_line("1 connections, 0 echoes");
+    server_pause();
+    for (int i = 0; i < 3; i++)
+        client_send(&client, 10);
+    server_resume();
+    client_receive_all(&client);
+    expect_line("1 connections, 1 echoes");
+    client_close(&client);
+    server_stop();
+}
+
+Test(kqueue_options, help_says_what_the_statistics_are)
+{
+    const char *arguments[] = {"--help", NULL};
+    struct outcome outcome = server_run(arguments);
+    cr_expect(strstr(outcome.out, "--stats SECONDS  print connections and echoes"), "%s",
+              outcome.out);
+}
+
 Test(kqueue_options, watch_needs_a_directory)
 {
     const char *arguments[] = {"--port", "0", "--watch", "/nonexistent/file", NULL};
