@@ -321,6 +321,39 @@ LAYER(user_and_signal_at_once, "a level USER knote beside a signal is reported o
 }
 #endif
 
+/* Readable, although kevent() finds nothing? Then kevent() must take that away. */
+static bool wakes_in_vain(int kq)
+{
+    struct pollfd p = {.fd = kq, .events = POLLIN};
+    struct kevent ev;
+    bool readable = poll(&p, 1, 20) == 1;
+    cr_assert_eq(wait_for(kq, &ev, 1, 0), 0);
+    cr_assert_eq(poll(&p, 1, 20), 0, "an outer poll() would spin");
+    return readable;
+}
+
+LAYER(wakes_in_vain_once, "what a disabled knote does not report wakes an outer poll(), but once")
+{
+    LAYER_ONLY();
+    int kq = kqueue(), end[2];
+    char path[] = "/tmp/kqueue-test-XXXXXX";
+    int file = mkstemp(path);
+    cr_assert_geq(file, 0);
+    unlink(path);
+    signal(SIGUSR1, SIG_IGN);
+    socket_pair(end);
+    cr_assert_eq(apply(kq, change(SIGUSR1, EVFILT_SIGNAL, EV_ADD | EV_DISABLE)), 0);
+    cr_assert_eq(apply(kq, full(file, EVFILT_VNODE, EV_ADD | EV_CLEAR, NOTE_WRITE, 0, 0)), 0);
+    cr_assert_eq(apply(kq, change(end[0], EVFILT_READ, EV_ADD | EV_DISABLE)), 0);
+    cr_assert_not(wakes_in_vain(kq));
+    kill(getpid(), SIGUSR1);
+    cr_expect(wakes_in_vain(kq), "a signal: then the header says too much");
+    cr_assert_eq(fchmod(file, 0640), 0);
+    cr_expect(wakes_in_vain(kq), "a file");
+    close(end[1]);
+    cr_expect(wakes_in_vain(kq), "a hang-up");
+}
+
 /* ---- Timers, signals, processes, files ------------------------------------------------------- */
 
 #ifdef NOTE_SECONDS /* NetBSD has had it since 10 */
