@@ -60,7 +60,10 @@ static void open_file(struct watch *watch, int kq)
     }
 }
 
-/* Several bits may be set at once: each is tested, none with else. */
+/* Several bits may be set at once: each is tested, none with else.
+ *
+ * Truncated, says the size, but only if the file is still shorter than when we looked last. If it
+ * has been refilled by now, as by "echo longer >file", then to us it was written to. */
 static void report(struct watch *watch, unsigned int fflags)
 {
     char text[128] = "";
