@@ -341,7 +341,8 @@ int main(int argc, char **argv)
     if (server.listener < 0)
         return 1;
     apply_options(&server, extra, stats_s, idle_s);
-    /* EVFILT_SIGNAL sees a signal beside what else it does: so it must do nothing else. */
+    /* EVFILT_SIGNAL sees a signal beside what else it does: so it must do nothing else. One that
+     * comes before the filter is there is lost; by then nobody has been told that we listen. */
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     change(&server, SIGINT, EVFILT_SIGNAL, EV_ADD);
