@@ -21,6 +21,7 @@
 
 static int kq;
 
+/* Filters and flags have other types on NetBSD, but fit into these, too: see server.c. */
 static void change(uintptr_t ident, short filter, unsigned short flags, unsigned fflags, int data)
 {
     struct kevent change;

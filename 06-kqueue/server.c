@@ -79,7 +79,8 @@ static void send_changes(struct server *server)
             handle_error(server, &answers[i]);
 }
 
-/* Notes a change for the next kevent(). */
+/* Notes a change for the next kevent(). NetBSD's filters and flags have 32 bits and no sign, but as
+ * here none of them needs more than 16: they fit. */
 static void change(struct server *server, int ident, short filter, unsigned short flags)
 {
     if ((flags & EV_ADD) && (filter == EVFILT_READ || filter == EVFILT_WRITE) &&
