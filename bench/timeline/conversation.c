@@ -120,6 +120,7 @@ int main(int argc, char **argv)
     } else {
         struct client a = join('A', atoi(argv[1]));
         hello(&a);
+        pause_ms(PAUSE_MS); /* who asks for more is told that there is none, not of our end */
         leave(&a);
         pause_ms(PAUSE_MS);
     }

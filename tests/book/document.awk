@@ -8,6 +8,7 @@
 #   runnable    LINE SCRIPT EXPECTED a ```sh run block, and the ```text block directly after it
 #   shown       LINE NAME TEXT       a ```sh block of one line, "tests/break NAME", and the ```text
 #                                    block directly after it
+#   traced      LINE TEXT SERVER...  the same of "bench/trace --transcript SERVER..."
 
 function next_file(kind) {
     return out "/" kind "-" ++files
@@ -37,10 +38,13 @@ function open_fence(info) {
     } else if (info == "text" && experiment != "") {
         file = next_file("shown")
         print NR, experiment, file > (out "/shown")
+    } else if (info == "text" && traced != "") {
+        file = next_file("transcript")
+        print NR, file, traced > (out "/traced")
     }
     shell = info == "sh"
     lines = 0
-    experiment = ""
+    experiment = traced = ""
     if (file != "")
         printf "" > file
     from = "-"
@@ -75,8 +79,10 @@ in_fence {
             close(file)
     } else if (file != "")
         print > file
-    else if (shell)
-        experiment = !lines++ && /^tests\/break [0-9][0-9a-z-]*$/ ? $2 : ""
+    else if (shell) {
+        experiment = !lines && /^tests\/break [0-9][0-9a-z-]*$/ ? $2 : ""
+        traced = !lines++ && sub(/^bench\/trace --transcript /, "") ? $0 : ""
+    }
     next
 }
 
@@ -94,7 +100,7 @@ in_fence {
 
 NF {
     end_of_run()
-    experiment = ""
+    experiment = traced = ""
 }
 {
     take_names($0)
