@@ -94,7 +94,7 @@ int main(void)
     expect(few < 20 && many == CLIENTS, "the backlog bounds who is connected unaccepted");
     expect(some > few && late > 0.3, "the others come a second later, or more");
     expect(all == CLIENTS && soon < 0.3, "with room for all nobody waits");
-    claim("with a backlog of 10 some of 100 connections cannot be made",
+    claim("With a backlog of 10 some of 100 connections cannot be made", "partly",
           (few < CLIENTS) + (refused > 0), 2, "%d of %d at once, %d after %.1f s, %d refused", few,
           CLIENTS, some, late, refused);
     return experiment_failed;

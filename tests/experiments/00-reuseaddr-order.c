@@ -77,7 +77,7 @@ int main(void)
     bool polite = restart(NEVER, NEVER, false);
     printf("the client closed first, nothing set: %s\n", polite ? "works" : strerror(errno));
     expect(polite, "who closes first has the TIME_WAIT");
-    claim("SO_REUSEADDR may be set after bind()", worked[2], 1,
+    claim("SO_REUSEADDR may be set after bind()", "false", worked[2], 1,
           "after bind: the restart %s; before: it %s", worked[2] ? "works" : "is refused",
           worked[4] ? "works" : "is refused");
     return experiment_failed;

@@ -86,7 +86,7 @@ int main(void)
     int few = try_limit(64, false);
     int many = try_limit(2000, true);
     expect(few > 32 && few < 64, "the limit counts the process itself, too");
-    claim("the number of threads is limited to 1024, and the next client blocks", many <= 1024, 1,
+    claim("With 1024 threads the 1025th client blocks", "false", many <= 1024, 1,
           "%d threads under a limit of 2000; the next one fails at once", many);
     return experiment_failed;
 }

@@ -51,7 +51,8 @@ int main(void)
     size_t tcp_bytes = until_writable("a TCP connection", tcp.client, tcp.server, 4096);
     expect(pipe_bytes == (size_t)sysconf(_SC_PAGESIZE), "a page");
     expect(tcp_bytes > 100000, "much more than a byte");
-    claim("a writer is woken at the first free byte", (pipe_bytes == 1) + (tcp_bytes <= 4096), 2,
+    claim("\"Not full\" wakes a writer at the first free byte", "false",
+          (pipe_bytes == 1) + (tcp_bytes <= 4096), 2,
           "a pipe: after %zu bytes, a TCP connection: after %zu", pipe_bytes, tcp_bytes);
     return experiment_failed;
 }

@@ -13,6 +13,7 @@
  *   filter & EVFILT_READ is true: taken for a client
  *   filter == EVFILT_READ is false: taken for a file
  *   of 6 filters, 6 pass the test with &, and 1 the test with ==
+ *   fflags are bits: one write said NOTE_WRITE and NOTE_EXTEND
  */
 #include "experiment.h"
 
@@ -31,7 +32,7 @@ int main(void)
         skip("this system's filters have other numbers");
     if (!file)
         err(1, "tmpfile");
-    EV_SET(&kev, (uintptr_t)fileno(file), EVFILT_VNODE, EV_ADD, NOTE_WRITE, 0, NULL);
+    EV_SET(&kev, (uintptr_t)fileno(file), EVFILT_VNODE, EV_ADD, NOTE_WRITE | NOTE_EXTEND, 0, NULL);
     if (kevent(kq, &kev, 1, NULL, 0, NULL) < 0 || write(fileno(file), "x", 1) != 1)
         err(1, "start");
     if (kevent(kq, NULL, 0, &kev, 1, &patience) != 1)
@@ -48,7 +49,12 @@ int main(void)
     printf("of 6 filters, %d pass the test with &, and %d the test with ==\n", with_and,
            with_equal);
     expect(wrong && !right && with_and == 6 && with_equal == 1, "filters are numbers");
-    claim("kqueue filters are tested with &", with_and == 1, 1,
+    bool both = (kev.fflags & NOTE_WRITE) && (kev.fflags & NOTE_EXTEND);
+    printf("fflags are bits: one write said NOTE_WRITE%s\n", both ? " and NOTE_EXTEND" : " alone");
+    expect(both, "several bits come at once");
+    claim("A file's changes may be tested by if and elif", "false", !both, 1,
+          "one write() at a file's end: %s", both ? "write extend" : "one change");
+    claim("e.filter & KQ_FILTER_READ tests a filter", "false", with_and == 1, 1,
           "& EVFILT_READ is true for %d of 6 filters, == for %d", with_and, with_equal);
     return experiment_failed;
 }

@@ -131,7 +131,7 @@ int main(void)
     in_a_thread = true;
     serve("it lets a thread of the pool ask");
     expect(meanwhile == CLIENTS && afterwards == CLIENTS, "nobody waits");
-    claim("a loop must not block; work that takes long belongs into a thread",
+    claim("A loop must not block; work for longer belongs into a thread", "true",
           blocked == 0 && meanwhile == CLIENTS, 1, "answered meanwhile: %d of %d, with a thread %d",
           blocked, CLIENTS, meanwhile);
     return experiment_failed;

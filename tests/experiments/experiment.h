@@ -48,16 +48,21 @@ static inline void skip(const char *why)
     exit(SKIPPED);
 }
 
-/* For tests/claims, which names a file in $CLAIMS: something that has been written, what was
- * measured, and of how many parts of it how many held. Elsewhere it does nothing. */
-__attribute__((format(printf, 4, 5))) static inline void claim(const char *text, int held,
-                                                               int parts, const char *measured, ...)
+/* A row of docs/claims.md, by its words; the verdict on it there; of how many parts of it how many
+ * held; and what was measured, for tests/claims, which names a file in $CLAIMS. */
+__attribute__((format(printf, 5, 6))) static inline void
+claim(const char *text, const char *verdict, int held, int parts, const char *measured, ...)
 {
     const char *name = getenv("CLAIMS");
+    const char *found = held == 0 ? "false" : held < parts ? "partly" : "true";
+    if (strcmp(found, verdict) != 0) {
+        printf("NOT AS EXPECTED: \"%s\" is %s, not %s\n", text, found, verdict);
+        experiment_failed = 1;
+    }
     FILE *file = name ? fopen(name, "a") : NULL;
     if (!file)
         return;
-    fprintf(file, "%s\t%s\t", text, held == 0 ? "false" : held < parts ? "partly" : "true");
+    fprintf(file, "%s\t%s\t", text, found);
     va_list list;
     va_start(list, measured);
     vfprintf(file, measured, list);
