@@ -9,6 +9,7 @@
 #include "process.h"
 #include "table.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,7 @@ struct result {
     double rate;
     double p50;
     double p99;
+    char trouble[LOAD_TROUBLE]; /* "" when all went well */
 };
 
 /* In a process of its own: its share of the connections; answers through the pipe. */
@@ -28,7 +30,7 @@ static void generate(int port, int connections, uint64_t length, int answer)
 {
     static struct histogram latency;
     struct load load;
-    struct result result = {.rate = -1};
+    struct result result = {0};
     machine_pin(MACHINE_ALL);
     if (load_init(&load, port, connections, 64) == 0 &&
         load_open(&load, connections) == LOAD_DONE &&
@@ -37,37 +39,54 @@ static void generate(int port, int connections, uint64_t length, int answer)
         result.rate = (double)load.echoes * 1e9 / (double)load.elapsed;
         result.p50 = (double)histogram_percentile(&latency, 50) / 1e3;
         result.p99 = (double)histogram_percentile(&latency, 99) / 1e3;
+    } else {
+        snprintf(result.trouble, sizeof result.trouble, "%s",
+                 load.trouble[0] != '\0' ? load.trouble : strerror(errno));
     }
     _exit(write(answer, &result, sizeof result) != (ssize_t)sizeof result);
 }
 
-/* The sum of the rates, and the worst of the percentiles. */
-static struct result drive(int port, int generators, uint64_t length)
+/* The sum of the rates, and the worst of the percentiles; or the first trouble. */
+static struct result collect(int answers, int generators)
 {
     struct result sum = {0};
-    int answers[2];
-    int started = 0;
-    if (pipe(answers) != 0)
-        return (struct result){.rate = NAN};
-    for (; started < generators; started++) {
-        pid_t pid = fork();
-        if (pid == 0)
-            generate(port, CONNECTIONS / generators, length, answers[1]);
-        if (pid < 0)
+    for (int i = 0; i < generators && sum.trouble[0] == '\0'; i++) {
+        struct result one = {.trouble = "a load generator has ended without an answer"};
+        ssize_t n = read(answers, &one, sizeof one);
+        if (n != (ssize_t)sizeof one || one.trouble[0] != '\0') {
+            snprintf(sum.trouble, sizeof sum.trouble, "%s", one.trouble);
             break;
-    }
-    close(answers[1]);
-    for (int i = 0; i < started; i++) {
-        struct result one;
-        if (read(answers[0], &one, sizeof one) != (ssize_t)sizeof one || one.rate < 0)
-            sum.rate = NAN;
+        }
         sum.rate += one.rate;
         sum.p50 = fmax(sum.p50, one.p50);
         sum.p99 = fmax(sum.p99, one.p99);
     }
+    return sum;
+}
+
+static struct result drive(int port, int generators, uint64_t length)
+{
+    struct result sum = {.trouble = "no process for a load generator"};
+    pid_t pids[GENERATORS_MOST];
+    int answers[2];
+    int started = 0;
+    if (pipe(answers) != 0)
+        return sum;
+    for (; started < generators; started++) {
+        pids[started] = fork();
+        if (pids[started] == 0)
+            generate(port, CONNECTIONS / generators, length, answers[1]);
+        if (pids[started] < 0)
+            break;
+    }
+    close(answers[1]);
+    if (started == generators)
+        sum = collect(answers[0], generators);
     close(answers[0]);
-    while (started-- > 0)
-        wait(NULL);
+    while (started-- > 0) { /* these alone: if the server has ended, that is for others to find */
+        while (waitpid(pids[started], NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
     return sum;
 }
 
@@ -80,16 +99,34 @@ static void add_row(struct table *table, struct experiment *facts, struct server
     uint64_t start = clock_now();
     struct result result = drive(server->port, generators, length);
     double seconds = (double)(clock_now() - start) / 1e9;
+    if (result.trouble[0] != '\0') {
+        table_trouble(table, server, result.trouble);
+        return;
+    }
     server_settle(server);
     if (interrupted)
         return;
-    table_text(table, "%s", server->name);
+    table_text(table, "07-reactor");
     table_text(table, "%d", threads);
     table_text(table, "%d", generators);
     table_number(table, result.rate, 0);
     table_number(table, result.p50, 1);
     table_number(table, result.p99, 1);
     table_number(table, (double)(process_cpu(server->pid) - cpu) / 1e9 / seconds, 2);
+}
+
+static void one_case(struct table *table, struct experiment *facts, int threads, int cores)
+{
+    char trouble[SERVER_SAID] = "";
+    struct server server = {0};
+    snprintf(server.name, sizeof server.name, "07-reactor --threads %d", threads);
+    snprintf(server.command, sizeof server.command, "%.400s/07-reactor/07-reactor --threads %d",
+             facts->build, threads);
+    if (server_start(&server, MACHINE_ALL, trouble, sizeof trouble) == 0)
+        add_row(table, facts, &server, threads, cores);
+    else
+        table_trouble(table, &server, trouble);
+    servers_stop(&server, 1);
 }
 
 int experiment_scale(struct experiment *facts)
@@ -105,19 +142,8 @@ int experiment_scale(struct experiment *facts)
                cores, cores, cores);
     for (int round = 0; round < rounds; round++) {
         for (int threads = 1; threads <= cores && !interrupted; threads *= 2) {
-            char trouble[SERVER_SAID] = "";
-            struct server server = {0};
-            snprintf(server.name, sizeof server.name, "07-reactor");
-            snprintf(server.command, sizeof server.command,
-                     "%.400s/07-reactor/07-reactor --threads %d", facts->build, threads);
             experiment_progress("scale: %d threads, round %d of %d", threads, round + 1, rounds);
-            if (server_start(&server, MACHINE_ALL, trouble, sizeof trouble) != 0) {
-                experiment_progress("scale: skipped: --threads %d: %s\n", threads, trouble);
-                servers_stop(&server, 1);
-                return 0;
-            }
-            add_row(&table, facts, &server, threads, cores);
-            servers_stop(&server, 1);
+            one_case(&table, facts, threads, cores);
         }
     }
     return table_finish(&table, facts);

@@ -221,7 +221,8 @@ static int running(struct server *servers, int count)
 {
     int left = 0;
     for (int i = 0; i < count; i++) {
-        if (servers[i].pid > 0 && waitpid(servers[i].pid, NULL, WNOHANG) == servers[i].pid)
+        pid_t pid = servers[i].pid > 0 ? waitpid(servers[i].pid, NULL, WNOHANG) : 0;
+        if (pid > 0 || (pid < 0 && errno == ECHILD)) /* ended; or nobody of ours at all */
             servers[i].pid = 0;
         left += servers[i].pid > 0;
     }
