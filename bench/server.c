@@ -13,7 +13,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +31,7 @@ enum {
 
 /* In the child: its own process group, so that a Ctrl-C meant for the comparison does not reach
  * it, and an end of its own when the comparison dies. */
-static void become_server(struct server *server, int core, int output)
+static void become_server(struct server *server, int core)
 {
     char command[SERVER_COMMAND];
     char *arguments[SERVER_ARGUMENTS + 8];
@@ -58,7 +57,7 @@ static void become_server(struct server *server, int core, int output)
     for (size_t i = 0; i < sizeof common / sizeof *common; i++)
         arguments[count++] = common[i];
     arguments[count] = NULL;
-    dup2(output, STDOUT_FILENO);
+    dup2(fileno(server->output), STDOUT_FILENO);
     dup2(fileno(server->log), STDERR_FILENO);
     for (int fd = STDERR_FILENO + 1; fd < INHERITED; fd++)
         close(fd); /* whoever started us may have left some open, and select has so few */
@@ -68,27 +67,21 @@ static void become_server(struct server *server, int core, int output)
     _exit(127);
 }
 
-/* Reads the first line of its stdout; false on end of file, timeout or Ctrl-C. */
-static bool read_line(int fd, char *line, size_t size)
+/* Is the first line of its stdout there? */
+static bool read_line(const struct server *server, char *line, size_t size)
 {
-    uint64_t limit = clock_now() + MILLISECONDS(START_MS);
-    size_t length = 0;
-    while (length + 1 < size && clock_now() < limit && !interrupted) {
-        struct pollfd wait = {.fd = fd, .events = POLLIN};
-        if (poll(&wait, 1, 100) <= 0)
-            continue;
-        ssize_t n = read(fd, line + length, 1);
-        if (n <= 0 || line[length] == '\n')
-            break;
-        length++;
-    }
-    line[length] = '\0';
-    return strncmp(line, "listening on ", 13) == 0;
+    ssize_t n = pread(fileno(server->output), line, size - 1, 0);
+    line[n > 0 ? n : 0] = '\0';
+    char *end = strchr(line, '\n');
+    if (end != NULL)
+        *end = '\0';
+    return end != NULL;
 }
 
 static int listening_port(const char *line)
 {
-    const char *colon = strrchr(line, ':');
+    bool ready = strncmp(line, "listening on ", 13) == 0;
+    const char *colon = ready ? strrchr(line, ':') : NULL;
     long port = colon != NULL ? strtol(colon + 1, NULL, 10) : 0;
     return port > 0 && port < 65536 ? (int)port : -1;
 }
@@ -103,40 +96,85 @@ bool server_exists(const struct server *server)
     return access(path, X_OK) == 0;
 }
 
+/* Files that vanish with us. One for stdout, too, and not a pipe: nobody reads on after the first
+ * line, and a server that writes more than that shall neither wait for us nor die of it. */
+static int open_files(struct server *server)
+{
+    FILE **files[] = {&server->log, &server->output};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if ((*files[i] = tmpfile()) == NULL)
+            return -1;
+        fcntl(fileno(*files[i]), F_SETFD, FD_CLOEXEC);
+    }
+    return 0;
+}
+
+static void close_files(struct server *server)
+{
+    if (server->log != NULL)
+        fclose(server->log);
+    if (server->output != NULL)
+        fclose(server->output);
+    server->log = server->output = NULL;
+}
+
+/* Has it ended by now? Then `trouble` says how. */
+static bool has_ended(struct server *server, char *trouble, size_t size)
+{
+    int status;
+    if (server->pid <= 0)
+        return true;
+    if (waitpid(server->pid, &status, WNOHANG) != server->pid)
+        return false;
+    server->pid = 0;
+    if (WIFSIGNALED(status))
+        snprintf(trouble, size, "killed by signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+    else if (WEXITSTATUS(status) == 127)
+        snprintf(trouble, size, "could not be run");
+    else
+        snprintf(trouble, size, "ended with exit code %d", WEXITSTATUS(status));
+    return true;
+}
+
+/* Waits for the ready line and takes the port from it. */
+static int become_ready(struct server *server, char *trouble, size_t size)
+{
+    char line[LINE];
+    uint64_t limit = clock_now() + MILLISECONDS(START_MS);
+    while (!read_line(server, line, sizeof line) && clock_now() < limit && !interrupted) {
+        if (has_ended(server, trouble, size))
+            return -1;
+        clock_sleep(MILLISECONDS(1));
+    }
+    server->port = listening_port(line);
+    if (server->port > 0)
+        return 0;
+    if (server_ended(server, trouble, size))
+        return -1;
+    snprintf(trouble, size, "did not start: no \"listening on\" line");
+    kill(server->pid, SIGKILL);
+    while (waitpid(server->pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    server->pid = 0;
+    return -1;
+}
+
 int server_start(struct server *server, int core, char *trouble, size_t size)
 {
-    int output[2];
-    char line[LINE];
     server->spins = false;
     if (!server_exists(server)) {
         snprintf(trouble, size, "not built");
         return -1;
     }
-    server->log = tmpfile();
-    if (server->log == NULL || pipe(output) != 0) {
+    if (open_files(server) != 0) {
         snprintf(trouble, size, "did not start: %s", strerror(errno));
         return -1;
     }
-    for (int i = 0; i < 2; i++)
-        fcntl(output[i], F_SETFD, FD_CLOEXEC);
-    fcntl(fileno(server->log), F_SETFD, FD_CLOEXEC);
     server->pid = fork();
     if (server->pid == 0)
-        become_server(server, core, output[1]);
-    close(output[1]);
-    bool ready = server->pid > 0 && read_line(output[0], line, sizeof line);
-    close(output[0]);
-    server->port = ready ? listening_port(line) : -1;
-    if (server->port > 0)
-        return 0;
-    if (server->pid > 0 && !server_ended(server, trouble, size)) {
-        snprintf(trouble, size, "did not start: no \"listening on\" line");
-        kill(server->pid, SIGKILL);
-        while (waitpid(server->pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
-        server->pid = 0;
-    }
-    return -1;
+        become_server(server, core);
+    return become_ready(server, trouble, size);
 }
 
 void server_resume(struct server *server)
@@ -181,24 +219,13 @@ void server_settle(struct server *server)
 
 bool server_ended(struct server *server, char *trouble, size_t size)
 {
-    int status;
-    if (server->pid <= 0)
-        return true;
     /* a connection may break a moment before its process can be waited for */
-    for (int tries = 0; waitpid(server->pid, &status, WNOHANG) != server->pid; tries++) {
-        if (tries == 50)
-            return false;
+    for (int tries = 0; tries < 50; tries++) {
+        if (has_ended(server, trouble, size))
+            return true;
         clock_sleep(MILLISECONDS(1));
     }
-    server->pid = 0;
-    if (WIFSIGNALED(status))
-        snprintf(trouble, size, "killed by signal %d (%s)", WTERMSIG(status),
-                 strsignal(WTERMSIG(status)));
-    else if (WEXITSTATUS(status) == 127)
-        snprintf(trouble, size, "could not be run");
-    else
-        snprintf(trouble, size, "ended with exit code %d", WEXITSTATUS(status));
-    return true;
+    return false;
 }
 
 void server_said(struct server *server, char *text, size_t size)
@@ -248,8 +275,6 @@ void servers_stop(struct server *servers, int count)
     while (running(servers, count) > 0)
         clock_sleep(MILLISECONDS(1));
     for (int i = 0; i < count; i++) {
-        if (servers[i].log != NULL)
-            fclose(servers[i].log);
-        servers[i].log = NULL;
+        close_files(&servers[i]);
     }
 }

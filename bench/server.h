@@ -27,8 +27,9 @@ struct server {
     /* while it runs */
     pid_t pid; /* 0: it does not */
     int port;
-    bool spins; /* never blocks: held by SIGSTOP while it is not its turn */
-    FILE *log;  /* its stderr */
+    bool spins;   /* never blocks: held by SIGSTOP while it is not its turn */
+    FILE *log;    /* its stderr */
+    FILE *output; /* its stdout */
 };
 
 /* Is it one of the rows in which the reference runs once more? */

@@ -143,6 +143,10 @@ static void one_turn(struct pollfd *client)
         freeze();
     if (is("burn"))
         burn(BURN_US);
+    if (is("chatty")) {
+        printf("%4000ld\n", messages); /* soon more than a pipe holds */
+        fflush(stdout);
+    }
     if (is("split")) {
         answer(client->fd, data, size / 3);
         nap(1);
@@ -198,6 +202,10 @@ int main(int argc, char **argv)
     if (is("fail")) {
         fprintf(stderr, "fake: bind 127.0.0.1:80: Permission denied\n");
         return 1;
+    }
+    if (is("usage")) {
+        printf("usage: fake\n");
+        return 2;
     }
     int listener = start();
     if (listener < 0)

@@ -218,6 +218,16 @@ Test(server, that_works_on_after_its_answer_is_waited_for)
     finish();
 }
 
+Test(server, may_go_on_writing_to_its_stdout)
+{
+    char trouble[SERVER_SAID] = "";
+    start("chatty", 4, 64);
+    cr_assert_eq(load_run(&load, MILLISECONDS(50), &latency), LOAD_DONE, "%s", load.trouble);
+    cr_assert_gt(load.echoes, 40);
+    cr_assert(!server_ended(&server, trouble, sizeof trouble), "%s", trouble);
+    finish();
+}
+
 static void expect_no_start(const char *mode, const char *text, const char *said_text)
 {
     char trouble[SERVER_SAID] = "";
@@ -234,6 +244,7 @@ static void expect_no_start(const char *mode, const char *text, const char *said
 Test(server, that_cannot_start_says_why)
 {
     expect_no_start("fail", "ended with exit code 1", "Permission denied");
+    expect_no_start("usage", "ended with exit code 2", "");
 }
 
 Test(server, that_prints_something_else_is_not_taken_for_ready)
