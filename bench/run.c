@@ -69,7 +69,7 @@ static void retire(struct contender *s, const char *trouble)
 
 static void start_server(struct stage *stage, struct contender *s)
 {
-    char trouble[SERVER_SAID];
+    char trouble[SERVER_SAID] = "";
     int idle = idle_of(stage, s);
     if (s->out)
         return;

@@ -174,6 +174,11 @@ int server_start(struct server *server, int core, char *trouble, size_t size)
     server->pid = fork();
     if (server->pid == 0)
         become_server(server, core);
+    if (server->pid < 0) {
+        snprintf(trouble, size, "did not start: %s", strerror(errno));
+        server->pid = 0;
+        return -1;
+    }
     return become_ready(server, trouble, size);
 }
 

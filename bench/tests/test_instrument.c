@@ -14,6 +14,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -245,6 +246,21 @@ Test(server, that_cannot_start_says_why)
 {
     expect_no_start("fail", "ended with exit code 1", "Permission denied");
     expect_no_start("usage", "ended with exit code 2", "");
+}
+
+/* Root may have as many processes as it likes, so the test becomes nobody. */
+Test(server, that_gets_no_process_is_said_to)
+{
+    char trouble[SERVER_SAID] = "unset";
+    struct rlimit none = {0, 0};
+    if (geteuid() == 0 && setuid(65534) != 0)
+        cr_skip_test("root, and cannot become anybody else");
+    snprintf(server.command, sizeof server.command, "/bin/sh");
+    cr_assert_eq(setrlimit(RLIMIT_NPROC, &none), 0);
+    cr_assert_eq(server_start(&server, -1, trouble, sizeof trouble), -1);
+    cr_assert_eq(strncmp(trouble, "did not start: ", 15), 0, "%s", trouble);
+    cr_assert_eq(server.pid, 0);
+    servers_stop(&server, 1);
 }
 
 Test(server, that_prints_something_else_is_not_taken_for_ready)
