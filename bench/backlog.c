@@ -118,12 +118,13 @@ static void one_case(struct table *table, struct experiment *facts, struct serve
     table_number(table, slowest, 1);
 }
 
-/* One with a thread for accepting alone, and one with a loop; or those asked for. */
+/* One with a thread for accepting alone, and one with a loop; or those asked for, and those of
+ * --server always. */
 static bool takes_part(const struct experiment *facts, const struct server *server)
 {
     if (server_is_twin(server))
         return false;
-    return facts->options->servers != NULL || server->reference ||
+    return facts->options->servers != NULL || server->reference || server->extra ||
            strncmp(server->name, "01", 2) == 0;
 }
 

@@ -100,8 +100,8 @@ static int fail(const char *what)
 /* What can be found wrong before anything is measured. */
 static int check(const struct options *options, const struct record *record)
 {
-    for (int i = record->server_count - options->extra_count; i < record->server_count; i++) {
-        if (!server_exists(&record->servers[i])) {
+    for (int i = 0; i < record->server_count; i++) {
+        if (record->servers[i].extra && !server_exists(&record->servers[i])) {
             fprintf(stderr, "compare: --server: there is no program %s\nTry 'bench/run --help'.\n",
                     record->servers[i].command);
             return 2;

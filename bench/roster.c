@@ -125,7 +125,7 @@ static bool all_found(const char *list)
 static void add_extra(struct server *server, const char *command)
 {
     char path[SERVER_COMMAND];
-    *server = (struct server){0};
+    *server = (struct server){.extra = true};
     snprintf(server->command, sizeof server->command, "%s", command);
     snprintf(path, sizeof path, "%s", command);
     char *space = strchr(path, ' ');

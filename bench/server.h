@@ -21,6 +21,7 @@ struct server {
     bool reference;               /* the others are divided by this one */
     bool control;                 /* the reference once more, under another name: the A/A row */
     bool alone;                   /* once more, and never with silent connections */
+    bool extra;                   /* given by --server */
 
     int backlog; /* for --backlog; 0: 4096 */
 

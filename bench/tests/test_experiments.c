@@ -107,3 +107,20 @@ Test(scale, a_server_that_does_not_start_is_noted)
     expect_scale_to_note("fail",
                          "# note: 07-reactor --threads 1: ended with exit code 1; on stderr");
 }
+
+/* In test_options.c it is seen that those of --server are marked so. */
+Test(backlog, a_server_that_was_added_takes_part)
+{
+    begin();
+    snprintf(servers[0].name, sizeof servers[0].name, "04-poll");
+    snprintf(servers[1].name, sizeof servers[1].name, "mine");
+    servers[1].extra = true;
+    for (int i = 0; i < 2; i++)
+        snprintf(servers[i].command, sizeof servers[i].command, "%s echo", getenv("FAKE"));
+    facts.server_count = 2;
+    cr_assert_eq(experiment_backlog(&facts), 0);
+    const char *text = result("backlog");
+    cr_assert_not_null(strstr(text, "\nmine,10,free,"), "%s", text);
+    cr_assert_null(strstr(text, "\n04-poll,"), "nobody asked for it: %s", text);
+    end();
+}

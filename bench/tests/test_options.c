@@ -107,6 +107,7 @@ Test(roster, reference_and_twins_are_always_there)
     cr_assert_str_eq(servers[1].command, servers[2].command);
     cr_assert_str_eq(servers[1].command, servers[3].command);
     cr_assert_str_eq(servers[5].name, "mine --fast");
+    cr_assert(servers[5].extra && !servers[0].extra);
 }
 
 /* Beside the reference and its twins. */
