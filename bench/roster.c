@@ -122,8 +122,19 @@ static bool all_found(const char *list)
     return true;
 }
 
-static void add_extra(struct server *server, const char *command)
+static bool is_taken(const struct server *servers, int count, const char *name)
 {
+    for (int i = 0; i < count; i++) {
+        if (strcmp(servers[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A row's figures are found by its name, so the second of a name is called "mine (2)". */
+static void add_extra(struct server *servers, int count, const char *command)
+{
+    struct server *server = &servers[count];
     char path[SERVER_COMMAND];
     *server = (struct server){.extra = true};
     snprintf(server->command, sizeof server->command, "%s", command);
@@ -134,8 +145,11 @@ static void add_extra(struct server *server, const char *command)
         snprintf(arguments, sizeof arguments, "%s", space);
         *space = '\0';
     }
-    snprintf(server->name, sizeof server->name, "%.24s%.*s", basename(path), SERVER_NAME - 26,
-             arguments);
+    const char *base = basename(path);
+    snprintf(server->name, sizeof server->name, "%.24s%.*s", base, SERVER_NAME - 26, arguments);
+    for (int n = 2; n < 10 && is_taken(servers, count, server->name); n++)
+        snprintf(server->name, sizeof server->name, "%.20s (%d)%.*s", base, n, SERVER_NAME - 26,
+                 arguments);
 }
 
 /* Peers come when they are asked for, the reference and its twins always. */
@@ -167,7 +181,7 @@ int roster_make(const struct options *options, const char *build, struct server 
                      entry->chapter, entry->arguments);
     }
     for (int i = 0; i < options->extra_count && count < ROSTER_MOST; i++)
-        add_extra(&servers[count++], options->extra[i]);
+        add_extra(servers, count++, options->extra[i]);
     return count;
 }
 

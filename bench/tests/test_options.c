@@ -138,3 +138,30 @@ Test(roster, a_word_means_the_rows_that_it_fits_best)
     expect_servers("", "mistake");
     expect_servers("03,", "mistake");
 }
+
+/* What belongs to a row is found by its name. */
+Test(roster, no_two_rows_have_one_name)
+{
+    static struct server servers[ROSTER_MOST];
+    static const char *const extra[] = {"/old/mine",
+                                        "/new/mine",
+                                        "/newer/mine",
+                                        "/old/mine --fast",
+                                        "/new/mine --fast",
+                                        "/old/07-reactor",
+                                        "/a/quite-a-long-name-for-a-server",
+                                        "/b/quite-a-long-name-for-a-server"};
+    static const char *const names[] = {"mine",
+                                        "mine (2)",
+                                        "mine (3)",
+                                        "mine --fast",
+                                        "mine (2) --fast",
+                                        "07-reactor (2)",
+                                        "quite-a-long-name-for-a-",
+                                        "quite-a-long-name-fo (2)"};
+    struct options options = {.extra_count = 8};
+    memcpy(options.extra, extra, sizeof extra);
+    int count = roster_make(&options, "/b", servers);
+    for (int i = 0; i < 8; i++)
+        cr_assert_str_eq(servers[count - 8 + i].name, names[i]);
+}
