@@ -30,6 +30,10 @@ int experiment_backlog(struct experiment *facts);
 int experiment_loop(struct experiment *facts);
 int experiment_scale(struct experiment *facts);
 
+/* The count of threads that experiment_scale() measures after this one: twice as many, and at last
+ * one for each core. 0: none. */
+int scale_next(int threads, int cores);
+
 /* A line on stderr: what is being measured now. On a terminal the next one overwrites it, unless it
  * ends with a newline. */
 void experiment_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));

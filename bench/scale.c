@@ -129,6 +129,12 @@ static void one_case(struct table *table, struct experiment *facts, int threads,
     servers_stop(&server, 1);
 }
 
+int scale_next(int threads, int cores)
+{
+    int next = threads * 2 < cores ? threads * 2 : cores;
+    return next > threads ? next : 0;
+}
+
 int experiment_scale(struct experiment *facts)
 {
     static struct table table;
@@ -141,8 +147,8 @@ int experiment_scale(struct experiment *facts)
                "times the rate here; absolute figures, in turns.",
                cores, cores, cores);
     for (int round = 0; round < rounds; round++) {
-        for (int threads = 1; threads <= cores && !interrupted; threads *= 2) {
-            experiment_progress("scale: %d threads, round %d of %d", threads, round + 1, rounds);
+        for (int threads = 1; threads > 0 && !interrupted; threads = scale_next(threads, cores)) {
+            experiment_progress("scale: --threads %d, round %d of %d", threads, round + 1, rounds);
             one_case(&table, facts, threads, cores);
         }
     }

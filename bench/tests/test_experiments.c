@@ -108,6 +108,18 @@ Test(scale, a_server_that_does_not_start_is_noted)
                          "# note: 07-reactor --threads 1: ended with exit code 1; on stderr");
 }
 
+Test(scale, the_last_count_of_threads_is_that_of_the_cores)
+{
+    static const char *const expected[] = {"1",       "1 2",     "1 2 3",   "1 2 4",    "1 2 4 5",
+                                           "1 2 4 6", "1 2 4 7", "1 2 4 8", "1 2 4 8 9"};
+    for (int cores = 1; cores <= 9; cores++) {
+        char seen[64] = "1";
+        for (int threads = 1; (threads = scale_next(threads, cores)) > 0;)
+            snprintf(seen + strlen(seen), sizeof seen - strlen(seen), " %d", threads);
+        cr_assert_str_eq(seen, expected[cores - 1]);
+    }
+}
+
 /* In test_options.c it is seen that those of --server are marked so. */
 Test(backlog, a_server_that_was_added_takes_part)
 {
