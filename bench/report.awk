@@ -1,4 +1,10 @@
-# Tables of the HTML report; see bench/report. `section` chooses what is printed.
+# Tables of the HTML report; see bench/report. `section` chooses what is printed; `newest` is the file
+# whose provenance the page shows at its end.
+
+BEGIN {
+    while (newest != "" && (getline line < newest) > 0 && line ~ /^#/)
+        shown[substr(line, 3)] = 1
+}
 
 function html(text) {
     gsub(/&/, "\\&amp;", text)
@@ -139,7 +145,19 @@ function row(    mode, wide, reference) {
     print "</tr>"
 }
 
+# A directory may hold tables of several runs: what of this one's provenance the page's end does not
+# show.
+function other_run(    i, text) {
+    for (i = 1; i <= notes; i++) {
+        if (note[i] !~ /^(title|note|random seed): / && !(note[i] in shown))
+            text = text (text == "" ? "" : "; ") note[i]
+    }
+    if (text != "")
+        printf "<p class=\"note\">Of an earlier run: %s.</p>\n", html(text)
+}
+
 function any_head(    i, text) {
+    other_run()
     for (i = 1; i <= notes; i++) {
         if (note[i] ~ /^title: /)
             printf "<div class=\"wide\"><table><caption>%s</caption><tr>", html(substr(note[i], 8))
@@ -178,6 +196,8 @@ have_header && FNR > notes + 1 && place() == section {
     if (key != last) {
         if (last != "")
             print "</table></div>"
+        else
+            other_run()
         head()
         last = key
     }
