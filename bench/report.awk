@@ -1,5 +1,5 @@
-# Tables of the HTML report; see bench/report. `section` chooses what is printed; `newest` is the file
-# whose provenance the page shows at its end.
+# Tables of the HTML report; see bench/report. `section` chooses what is printed, `newest` is the file
+# whose provenance the page shows at its end, `reference` the server that the others are divided by.
 
 BEGIN {
     while (newest != "" && (getline line < newest) > 0 && line ~ /^#/)
@@ -69,17 +69,17 @@ function head(    remark, mode) {
     printf "<div class=\"wide\"><table><caption>%s <small>(%s)</small></caption><tr><th>server</th>",
         title(), remark
     if (mode == "fairness")
-        printf "<th>p50<br>µs</th><th>p99<br>µs</th><th>p99 ÷<br>05-epoll</th><th>interval</th>" \
-            "<th>echoes<br>a second</th><th>stream<br>MB a second</th>"
+        printf "<th>p50<br>µs</th><th>p99<br>µs</th><th>p99 ÷<br>%s</th><th>interval</th>" \
+            "<th>echoes<br>a second</th><th>stream<br>MB a second</th>", reference
     else if (mode == "rate")
         printf "<th>p50<br>µs</th><th>p99<br>µs</th><th>p50<br>sent</th><th>p99<br>sent</th>" \
-            "<th>left late<br>%%</th><th>CPU µs<br>for one echo</th><th>÷<br>05-epoll</th>" \
-            "<th>interval</th>"
+            "<th>left late<br>%%</th><th>CPU µs<br>for one echo</th><th>÷<br>%s</th>" \
+            "<th>interval</th>", reference
     else
-        printf "<th>CPU µs<br>for one echo</th><th>÷<br>05-epoll</th><th>interval</th>" \
-            "<th>echoes<br>a second</th><th>rate ÷<br>05-epoll</th><th>p50<br>µs</th>" \
+        printf "<th>CPU µs<br>for one echo</th><th>÷<br>%s</th><th>interval</th>" \
+            "<th>echoes<br>a second</th><th>rate ÷<br>%s</th><th>p50<br>µs</th>" \
             "<th>p99<br>µs</th><th>context<br>switches</th><th>memory<br>MiB</th>" \
-            "<th>bytes for<br>an idle one</th>"
+            "<th>bytes for<br>an idle one</th>", reference, reference
     print "</tr>"
 }
 
