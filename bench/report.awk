@@ -80,7 +80,17 @@ function head(    remark, mode) {
             "<th>echoes<br>a second</th><th>rate ÷<br>%s</th><th>p50<br>µs</th>" \
             "<th>p99<br>µs</th><th>context<br>switches</th><th>memory<br>MiB</th>" \
             "<th>bytes for<br>an idle one</th>", reference, reference
-    print "</tr>"
+    print "<th>busy %<br>server</th><th>busy %<br>generator</th></tr>"
+}
+
+# What is of all servers alike, shown for the reference, is kept until the table ends.
+function table_end() {
+    print "</table>"
+    if (own != "")
+        printf "<p class=\"note\">The load generator itself: %s µs of CPU for one echo, beside %s.</p>\n",
+            short(own), html(reference)
+    print "</div>"
+    own = ""
 }
 
 # A ratio, coloured when it is a difference.
@@ -106,11 +116,11 @@ function last_line(text,    part) {
     return substr(part[split(text, part, "|")], 1, 110)
 }
 
-function row(    mode, wide, reference) {
+function row(    mode, wide, bold) {
     mode = get("mode")
-    wide = mode == "fairness" ? 6 : mode == "rate" ? 8 : 10
-    reference = num("cpu_ratio_low") == 1 && num("cpu_ratio_high") == 1
-    printf "<tr%s><td>%s</td>", reference ? " class=\"reference\"" : "", html(get("server"))
+    wide = mode == "fairness" ? 8 : mode == "rate" ? 10 : 12
+    bold = get("server") == reference
+    printf "<tr%s><td>%s</td>", bold ? " class=\"reference\"" : "", html(get("server"))
     if (get("trouble") != "" || num("slices") == 0) {
         printf "<td class=\"trouble\" colspan=\"%d\">%s%s</td></tr>\n", wide,
             get("trouble") != "" ? html(get("trouble")) : "not measured",
@@ -142,7 +152,11 @@ function row(    mode, wide, reference) {
         cell(get("resident_bytes") == "" ? "–" : sprintf("%.1f", get("resident_bytes") / 1048576))
         cell(get("bytes_per_idle") == "" ? "–" : grouped(get("bytes_per_idle")))
     }
+    cell(get("server_busy") == "" ? "–" : sprintf("%.0f", get("server_busy") * 100))
+    cell(get("generator_busy") == "" ? "–" : sprintf("%.0f", get("generator_busy") * 100))
     print "</tr>"
+    if (bold)
+        own = get("generator_cpu_us")
 }
 
 # A directory may hold tables of several runs: what of this one's provenance the page's end does not
@@ -195,7 +209,7 @@ have_header && FNR > notes + 1 && place() == section {
     key = get("mode") "/" get("active") "/" get("idle") "/" get("size") "/" get("percent")
     if (key != last) {
         if (last != "")
-            print "</table></div>"
+            table_end()
         else
             other_run()
         head()
@@ -231,6 +245,6 @@ END {
         }
         print "</div>"
     } else if (last != "") {
-        print "</table></div>"
+        table_end()
     }
 }
