@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { AROUND_MS = 120 /* for the server, and for strace to attach: only to tell the time */ };
 enum { RUN_MS = 500, SLOW_RATE = 500, ATTACH_MS = 3000, NAMES = 6, CALL_NAME = 32 };
 
 struct call {
@@ -151,14 +152,22 @@ static void one_server(struct table *table, struct experiment *facts, struct ser
     unlink(path);
 }
 
+static const struct list *counts_of(const struct experiment *facts)
+{
+    static const struct list usual = {2, {1, 64}};
+    bool asked = facts->options->connections.count > 0 && facts->options->scenarios.count == 1;
+    return asked ? &facts->options->connections : &usual;
+}
+
+double experiment_calls_seconds(const struct experiment *facts)
+{
+    return experiment_rows(facts) * counts_of(facts)->count * (RUN_MS + AROUND_MS) / 1e3;
+}
+
 int experiment_calls(struct experiment *facts)
 {
     static struct table table;
-    static const struct list usual = {2, {1, 64}};
-    const struct list *counts =
-        facts->options->connections.count > 0 && facts->options->scenarios.count == 1
-            ? &facts->options->connections
-            : &usual;
+    const struct list *counts = counts_of(facts);
     table_begin(&table, "calls", "System calls for one echo",
                 "server,connections,calls,of_which_(at_least_0.005)");
     table_note(&table, "Counted by strace, which slows the servers down: with 64 connections one "

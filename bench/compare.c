@@ -167,8 +167,10 @@ static uint64_t deadline_of(const struct options *options, const struct record *
 static int run_experiments(struct experiment *facts)
 {
     for (int i = 0; i < scenario_count && !interrupted; i++) {
-        if (scenarios[i].experiment != NULL && scenario_wanted(facts->options, i) &&
-            scenarios[i].experiment(facts) != 0)
+        if (scenarios[i].experiment == NULL || !scenario_wanted(facts->options, i))
+            continue;
+        experiment_expect(scenarios[i].seconds(facts), scenario_seconds(facts, i + 1));
+        if (scenarios[i].experiment(facts) != 0)
             return -1;
     }
     return 0;
@@ -201,13 +203,14 @@ static int compare(const struct options *options, struct record *record, const c
     method_facts(&provenance, &run, options);
     report_provenance(stdout, &provenance);
     bool colour = isatty(STDOUT_FILENO) != 0;
+    struct experiment facts = {
+        options, &machine, &provenance, record->servers, record->server_count, build, colour};
+    run.later = scenario_seconds(&facts, 0);
     if (record->cell_count > 0) {
         measure_all(&run, colour);
         if (csv_write(options->out, &provenance, record) != 0)
             return fail(options->out);
     }
-    struct experiment facts = {
-        options, &machine, &provenance, record->servers, record->server_count, build, colour};
     if (run_experiments(&facts) != 0)
         return fail(options->out);
     if (interrupted)

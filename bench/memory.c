@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { CONNECT_US = 120 /* for making and ending one: only to tell the time */ };
 enum { SAMPLE = 64, SLOW_CLIENTS = 100, SLOW_RATE = 1000 /* messages per second, of all */ };
 
 /* Bytes; not a number where the system does not tell. */
@@ -45,6 +46,11 @@ static struct footprint growth(const struct footprint *before, const struct foot
                               .tables = (after->tables - before->tables) / count,
                               .slab = (after->slab - before->slab) / count,
                               .queues = (after->queues - before->queues) / count};
+}
+
+static uint64_t silence_of(const struct experiment *facts)
+{
+    return facts->options->quick ? MILLISECONDS(200) : SECONDS(1);
 }
 
 /* CPU and wake-ups in a second in which nobody speaks. */
@@ -111,7 +117,7 @@ static void one_server(struct table *table, struct experiment *facts, struct ser
         table_text(table, "%d", state.open);
         /* a hundred connections drown in what the rest of the machine allocates meanwhile */
         add_footprint(table, &each, state.open >= 5000);
-        add_silence(table, server, facts->options->quick ? MILLISECONDS(200) : SECONDS(1));
+        add_silence(table, server, silence_of(facts));
     }
     if (state.open < count)
         report_short(table, server, &state);
@@ -119,14 +125,19 @@ static void one_server(struct table *table, struct experiment *facts, struct ser
     servers_stop(server, 1);
 }
 
+static const struct list *idle_counts(const struct experiment *facts)
+{
+    static const struct list usual = {2, {100, 10000}};
+    static const struct list quick = {1, {1000}};
+    if (facts->options->idle.count > 0 && facts->options->scenarios.count == 1)
+        return &facts->options->idle;
+    return facts->options->quick ? &quick : &usual;
+}
+
 static int idle_table(struct experiment *facts)
 {
     static struct table table;
-    static const struct list usual = {2, {100, 10000}};
-    static const struct list quick = {1, {1000}};
-    const struct list *counts = facts->options->quick ? &quick : &usual;
-    if (facts->options->idle.count > 0 && facts->options->scenarios.count == 1)
-        counts = &facts->options->idle;
+    const struct list *counts = idle_counts(facts);
     table_begin(
         &table, "memory", "Memory and CPU of connections that are silent",
         "server,idle,user_B,page_tables_B,kernel_stacks_B,slab_B,tcp_queues_B,CPU_ms_a_second,"
@@ -149,13 +160,18 @@ static int idle_table(struct experiment *facts)
     return table_finish(&table, facts);
 }
 
+static uint64_t crowd_of(const struct experiment *facts)
+{
+    return facts->options->quick ? MILLISECONDS(500) : SECONDS(3);
+}
+
 /* The crowd of the article: 100 clients, each sending a byte ten times a second. */
 static void slow_crowd(struct table *table, struct experiment *facts, struct server *server)
 {
     static struct histogram latency;
     char trouble[SERVER_SAID] = "";
     struct load load;
-    uint64_t length = facts->options->quick ? MILLISECONDS(500) : SECONDS(3);
+    uint64_t length = crowd_of(facts);
     experiment_progress("memory: %s, 100 clients sending a byte ten times a second", server->name);
     if (server_start(server, facts->machine->server_core, trouble, sizeof trouble) != 0) {
         table_trouble(table, server, trouble);
@@ -206,6 +222,15 @@ static int slow_table(struct experiment *facts)
             slow_crowd(&table, facts, &facts->servers[s]);
     }
     return table_finish(&table, facts);
+}
+
+double experiment_memory_seconds(const struct experiment *facts)
+{
+    const struct list *counts = idle_counts(facts);
+    double each = (double)crowd_of(facts) / 1e9;
+    for (int i = 0; i < counts->count; i++)
+        each += (double)silence_of(facts) / 1e9 + counts->values[i] * CONNECT_US / 1e6;
+    return each * experiment_rows(facts);
 }
 
 int experiment_memory(struct experiment *facts)

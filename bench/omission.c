@@ -84,6 +84,16 @@ static void measure(struct table *table, struct load *load, struct server *serve
     add_row(table, "open loop, from when it was due", load, &latency);
 }
 
+static uint64_t length_of(const struct experiment *facts)
+{
+    return facts->options->quick ? SECONDS(1) : SECONDS(5);
+}
+
+double experiment_omission_seconds(const struct experiment *facts)
+{
+    return 2 * (double)length_of(facts) / 1e9;
+}
+
 int experiment_omission(struct experiment *facts)
 {
     static struct table table;
@@ -104,7 +114,7 @@ int experiment_omission(struct experiment *facts)
     if (server_start(server, facts->machine->server_core, trouble, sizeof trouble) == 0) {
         if (load_init(&load, server->port, CONNECTIONS, 64) == 0 &&
             load_open(&load, CONNECTIONS) == LOAD_DONE)
-            measure(&table, &load, server, facts->options->quick ? SECONDS(1) : SECONDS(5));
+            measure(&table, &load, server, length_of(facts));
         snprintf(trouble, sizeof trouble, "%s", load.trouble);
         load_close(&load);
     }

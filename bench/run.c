@@ -256,7 +256,7 @@ static void show_progress(const struct stage *stage, int round, uint64_t started
     scenario_describe(&run->record->cells[stage->cell], what, sizeof what);
     if (run->progress)
         fprintf(stderr, "\r\033[K[%d/%d] %s: round %d, about %.0f s left", stage->cell + 1,
-                run->record->cell_count, what, round + 1, left);
+                run->record->cell_count, what, round + 1, left + run->later);
     else if (round == 0)
         fprintf(stderr, "[%d/%d] %s\n", stage->cell + 1, run->record->cell_count, what);
 }

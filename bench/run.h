@@ -20,6 +20,7 @@ struct run {
     uint64_t random;   /* the order of the servers in each round */
     double capacity;   /* of the reference, echoes per second; 0: not found out yet */
     bool progress;     /* stderr is a terminal */
+    double later;      /* seconds that what comes after the cells is expected to take */
 };
 
 /* Stops early, with what was measured kept, when `interrupted`. */

@@ -90,11 +90,16 @@ static struct result drive(int port, int generators, uint64_t length)
     return sum;
 }
 
+static uint64_t length_of(const struct experiment *facts)
+{
+    return facts->options->quick ? MILLISECONDS(500) : SECONDS(2);
+}
+
 static void add_row(struct table *table, struct experiment *facts, struct server *server,
                     int threads, int cores)
 {
     int generators = cores < GENERATORS_MOST ? cores : GENERATORS_MOST;
-    uint64_t length = facts->options->quick ? MILLISECONDS(500) : SECONDS(2);
+    uint64_t length = length_of(facts);
     uint64_t cpu = process_cpu(server->pid);
     uint64_t start = clock_now();
     struct result result = drive(server->port, generators, length);
@@ -135,11 +140,25 @@ int scale_next(int threads, int cores)
     return next > threads ? next : 0;
 }
 
+static int rounds_of(const struct experiment *facts)
+{
+    return facts->options->quick ? 1 : 3;
+}
+
+double experiment_scale_seconds(const struct experiment *facts)
+{
+    int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int cases = 0;
+    for (int threads = 1; threads > 0; threads = scale_next(threads, cores))
+        cases++;
+    return cases * rounds_of(facts) * 1.1 * (double)length_of(facts) / 1e9;
+}
+
 int experiment_scale(struct experiment *facts)
 {
     static struct table table;
     int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    int rounds = facts->options->quick ? 1 : 3;
+    int rounds = rounds_of(facts);
     table_begin(&table, "scale", "07-reactor with several threads, 64 connections",
                 "server,threads,generators,echoes_a_second,p50_us,p99_us,cores_used_by_the_server");
     table_note(&table,

@@ -49,6 +49,7 @@ const struct scenario scenarios[] = {
         .title = "open loop at 20, 50, 80 and 95 % of capacity, and a server that stalls",
         .mode = LOAD_RATE,
         .experiment = experiment_omission,
+        .seconds = experiment_omission_seconds,
         .connections = {1, {64}},
         .idle = {1, {0}},
         .size = {1, {64}},
@@ -56,19 +57,24 @@ const struct scenario scenarios[] = {
     },
     {.name = "memory",
      .title = "bytes for an idle connection, in the process and in the kernel; and a slow crowd",
-     .experiment = experiment_memory},
+     .experiment = experiment_memory,
+     .seconds = experiment_memory_seconds},
     {.name = "calls",
      .title = "system calls for one echo, by name (needs strace)",
-     .experiment = experiment_calls},
+     .experiment = experiment_calls,
+     .seconds = experiment_calls_seconds},
     {.name = "backlog",
      .title = "100 threads connecting at once, with --backlog 10 and 4096",
-     .experiment = experiment_backlog},
+     .experiment = experiment_backlog,
+     .seconds = experiment_backlog_seconds},
     {.name = "loop",
      .title = "the event loops alone, on pipes: the two published comparisons",
-     .experiment = experiment_loop},
+     .experiment = experiment_loop,
+     .seconds = experiment_loop_seconds},
     {.name = "scale",
      .title = "07-reactor --threads 1 to the number of cores",
-     .experiment = experiment_scale},
+     .experiment = experiment_scale,
+     .seconds = experiment_scale_seconds},
 };
 
 const int scenario_count = sizeof scenarios / sizeof *scenarios;
@@ -166,6 +172,16 @@ int scenario_cells(const struct options *options, struct cell *cells)
             add_scenario(cells, &count, &scenarios[i], options);
     }
     return count;
+}
+
+double scenario_seconds(const struct experiment *facts, int from)
+{
+    double sum = 0;
+    for (int i = from; i < scenario_count; i++) {
+        if (scenarios[i].seconds != NULL && scenario_wanted(facts->options, i))
+            sum += scenarios[i].seconds(facts);
+    }
+    return sum;
 }
 
 void scenario_fit(struct cell *cell, const struct machine *machine, int servers)

@@ -15,8 +15,9 @@ struct experiment;
 struct scenario {
     const char *name;
     const char *title;
-    bool usual;                                  /* part of a run that names no scenario */
-    int (*experiment)(struct experiment *facts); /* with tables of its own; NULL: cells */
+    bool usual;                                        /* part of a run that names no scenario */
+    int (*experiment)(struct experiment *facts);       /* with tables of its own; NULL: cells */
+    double (*seconds)(const struct experiment *facts); /* about how long the experiment takes */
     enum load_mode mode;
     struct list connections;
     struct list idle;
@@ -42,6 +43,10 @@ struct cell {
 
 /* Is this scenario among those that the options ask for? */
 bool scenario_wanted(const struct options *options, int which);
+
+/* About how many seconds the experiments among the wanted take, from that row on; cells are not
+ * counted. */
+double scenario_seconds(const struct experiment *facts, int from);
 
 /* The cells that the options ask for, without repetitions. Returns how many, or -1 when they are
  * more than CELL_MOST. */

@@ -1,5 +1,6 @@
 #include "table.h"
 
+#include "clock.h"
 #include "csv.h"
 #include "interrupt.h"
 
@@ -165,6 +166,23 @@ int table_finish(const struct table *table, const struct experiment *facts)
     return write_file(table, facts);
 }
 
+int experiment_rows(const struct experiment *facts)
+{
+    int count = 0;
+    for (int i = 0; i < facts->server_count; i++)
+        count += !server_is_twin(&facts->servers[i]);
+    return count;
+}
+
+static uint64_t expected_end;
+static double expected_later;
+
+void experiment_expect(double seconds, double later)
+{
+    expected_end = clock_now() + (uint64_t)(seconds * 1e9);
+    expected_later = later;
+}
+
 void experiment_progress(const char *format, ...)
 {
     bool terminal = isatty(STDERR_FILENO) != 0;
@@ -174,6 +192,10 @@ void experiment_progress(const char *format, ...)
         fprintf(stderr, "\r\033[K");
     bool whole_line = strchr(format, '\n') != NULL;
     vfprintf(stderr, format, arguments);
+    uint64_t now = clock_now();
+    double left = expected_end > now ? (double)(expected_end - now) / 1e9 : 0;
+    if (terminal && !whole_line)
+        fprintf(stderr, ", about %.0f s left", left + expected_later);
     if (!terminal && !whole_line)
         fputc('\n', stderr);
     va_end(arguments);

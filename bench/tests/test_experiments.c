@@ -1,9 +1,15 @@
 /* The scenarios with tables of their own, with programs of ours in the place of the real ones. */
+#ifdef __linux__
+#define _GNU_SOURCE
+#endif
+
 #include "experiment.h"
 #include "interrupt.h"
 #include "pattern.h"
+#include "scenario.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -118,6 +124,77 @@ Test(scale, the_last_count_of_threads_is_that_of_the_cores)
             snprintf(seen + strlen(seen), sizeof seen - strlen(seen), " %d", threads);
         cr_assert_str_eq(seen, expected[cores - 1]);
     }
+}
+
+/* What stderr shows on a terminal. */
+static const char *on_terminal(void (*show)(void))
+{
+    static char text[1024];
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    int before = dup(STDERR_FILENO);
+    cr_assert(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    int mine = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+    dup2(mine, STDERR_FILENO);
+    show();
+    fputc('#', stderr); /* a terminal hands over piece by piece; this is the end */
+    dup2(before, STDERR_FILENO);
+    size_t length = 0;
+    while (length == 0 || text[length - 1] != '#') {
+        ssize_t n = read(terminal, text + length, sizeof text - 1 - length);
+        cr_assert_gt(n, 0);
+        length += (size_t)n;
+    }
+    text[length - 1] = '\0';
+    return text;
+}
+
+static void show_first(void)
+{
+    experiment_expect(100.2, 50);
+    experiment_progress("first: %d", 1);
+}
+
+static void show_overdue(void)
+{
+    experiment_expect(0, 50);
+    experiment_progress("second");
+}
+
+static void show_skipped(void)
+{
+    experiment_progress("skipped\n");
+}
+
+Test(progress, tells_the_time_of_this_experiment_and_of_those_to_come)
+{
+    cr_assert_not_null(strstr(on_terminal(show_first), "first: 1, about 150 s left"));
+    cr_assert_not_null(strstr(on_terminal(show_overdue), "second, about 50 s left"));
+    cr_assert_null(strstr(on_terminal(show_skipped), "left"));
+}
+
+Test(progress, every_experiment_is_counted_in)
+{
+    static struct server some[8];
+    struct options full = {0};
+    struct options quick = {.quick = true};
+    facts.servers = some;
+    for (int i = 0; i < scenario_count; i++) {
+        if (scenarios[i].experiment == NULL)
+            continue;
+        full.scenarios = quick.scenarios = (struct list){1, {i}};
+        facts.server_count = 8;
+        some[0].reference = true;
+        facts.options = &full;
+        double alone = scenario_seconds(&facts, 0);
+        cr_assert_gt(alone, 1, "%s: %g", scenarios[i].name, alone);
+        cr_assert_eq(scenario_seconds(&facts, i), alone);
+        cr_assert_eq(scenario_seconds(&facts, i + 1), 0);
+        facts.options = &quick;
+        cr_assert_leq(scenario_seconds(&facts, 0), alone, "%s", scenarios[i].name);
+    }
+    full.scenarios.count = 0;
+    facts.options = &full;
+    cr_assert_eq(scenario_seconds(&facts, 0), 0, "the usual ones are all cells");
 }
 
 /* In test_options.c it is seen that those of --server are marked so. */

@@ -382,6 +382,19 @@ Test(run, a_noisy_table_gets_more_rounds)
     cr_assert_geq(wanted_exact, 2 * not_wanted, "%f %f", wanted_exact, not_wanted);
 }
 
+Test(run, the_time_left_counts_what_comes_after_the_tables)
+{
+    static const char *const modes[] = {"split"};
+    char text[1024] = "";
+    FILE *shown = tmpfile();
+    int before = dup(STDERR_FILENO);
+    dup2(fileno(shown), STDERR_FILENO);
+    run_whole((struct run){.rounds = 3, .progress = true, .later = 5000}, modes, 1, 0);
+    dup2(before, STDERR_FILENO);
+    cr_assert_gt(pread(fileno(shown), text, sizeof text - 1, 0), 0);
+    cr_assert_not_null(strstr(text, "about 500"), "%s", text);
+}
+
 Test(run, turning_clients_away_is_shown_with_their_number)
 {
     static const char *const modes[] = {"split", "refuse"};
