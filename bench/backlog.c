@@ -144,7 +144,7 @@ int experiment_backlog(struct experiment *facts)
                 "server,backlog,server_is,answered_at_once,after_another_try,never,slowest_ms");
     table_note(&table,
                "Answered: the first byte came back. At once: within %d ms. Who finds the "
-               "backlog full tries again by itself after 1, 3 and 7 s.",
+               "backlog full tries again by itself, for the first time after a second.",
                AT_ONCE_MS);
     table_note(&table, "net.core.somaxconn caps what listen() is asked for.");
     for (int s = 0; s < facts->server_count; s++) {
