@@ -1,13 +1,19 @@
-/* The system calls themselves: select, poll and, on Linux, epoll. select gets sets of our own, as
- * large as need be: the kernel takes them, only the C library's type ends at 1024. */
+/* The system calls themselves: select, poll, and epoll on Linux or kqueue on the BSDs. select gets
+ * sets of our own, as large as need be: the kernel takes them, only the C library's type ends at
+ * 1024. */
 #include "loop.h"
 
 #include <poll.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
 #ifdef __linux__
 #include <sys/epoll.h>
+#else
+#include <sys/types.h>
+
+#include <sys/event.h>
 #endif
 
 enum { BATCH = 1024, WORD = 8 * (int)sizeof(unsigned long) };
@@ -46,22 +52,52 @@ static void select_turn(void)
     }
 }
 
-#ifdef __linux__
-static int epoll = -1;
+static int queue = -1; /* the kernel's, which remembers who is watched */
 
-static void epoll_turn(void)
+#ifdef __linux__
+
+static int queue_create(const char *backend)
+{
+    return strcmp(backend, "epoll") == 0 ? epoll_create1(EPOLL_CLOEXEC) : -1;
+}
+
+static void queue_turn(void)
 {
     static struct epoll_event events[BATCH];
-    int count = epoll_wait(epoll, events, BATCH, -1);
+    int count = epoll_wait(queue, events, BATCH, -1);
     for (int i = 0; i < count; i++)
         handle((int)events[i].data.u32);
 }
 
-static void epoll_change(int operation, int number, int fd)
+static void queue_change(bool watch, int number, int fd)
 {
     struct epoll_event event = {.events = EPOLLIN, .data = {.u32 = (unsigned)number}};
-    epoll_ctl(epoll, operation, fd, &event);
+    epoll_ctl(queue, watch ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event);
 }
+
+#else
+
+static int queue_create(const char *backend)
+{
+    return strcmp(backend, "kqueue") == 0 ? kqueue() : -1;
+}
+
+static void queue_turn(void)
+{
+    static struct kevent events[BATCH];
+    int count = kevent(queue, NULL, 0, events, BATCH, NULL);
+    for (int i = 0; i < count; i++)
+        handle(number_of[events[i].ident]);
+}
+
+static void queue_change(bool watch, int number, int fd)
+{
+    struct kevent change;
+    (void)number;
+    EV_SET(&change, (uintptr_t)fd, EVFILT_READ, watch ? EV_ADD : EV_DELETE, 0, 0, 0);
+    kevent(queue, &change, 1, NULL, 0, NULL);
+}
+
 #endif
 
 bool loop_create(const char *backend, int most, loop_handler *handler)
@@ -78,10 +114,8 @@ bool loop_create(const char *backend, int most, loop_handler *handler)
         turn = poll_turn;
     else if (strcmp(backend, "select") == 0)
         turn = select_turn;
-#ifdef __linux__
-    else if (strcmp(backend, "epoll") == 0 && (epoll = epoll_create1(EPOLL_CLOEXEC)) >= 0)
-        turn = epoll_turn;
-#endif
+    else if ((queue = queue_create(backend)) >= 0)
+        turn = queue_turn;
     return turn != NULL;
 }
 
@@ -98,22 +132,18 @@ void loop_watch(int number, int fd)
     set_bit(fd, true);
     highest = fd > highest ? fd : highest;
     watched = number + 1;
-#ifdef __linux__
-    if (turn == epoll_turn)
-        epoll_change(EPOLL_CTL_ADD, number, fd);
-#endif
+    if (turn == queue_turn)
+        queue_change(true, number, fd);
 }
 
 void loop_restart(int number, int fd)
 {
     polled[number].fd = -1;
     set_bit(fd, false);
-#ifdef __linux__
-    if (turn == epoll_turn) {
-        epoll_change(EPOLL_CTL_DEL, number, fd);
-        epoll_change(EPOLL_CTL_ADD, number, fd);
+    if (turn == queue_turn) {
+        queue_change(false, number, fd);
+        queue_change(true, number, fd);
     }
-#endif
     set_bit(fd, true);
     polled[number].fd = fd;
 }

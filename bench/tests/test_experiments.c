@@ -126,6 +126,37 @@ Test(scale, the_last_count_of_threads_is_that_of_the_cores)
     }
 }
 
+/* The calls themselves take half as long as the others; of libev and libevent there is nothing. */
+Test(loop, the_reactor_is_shown_on_each_of_its_backends)
+{
+#ifdef __linux__
+    static const char *const expected[] = {"\ndescriptors,loop,backend,seconds,against_raw_epoll,",
+                                           "\n10,raw,epoll,1.000,1.00,",
+                                           "\n10,reactor,epoll,2.000,2.00,",
+                                           "\n10,reactor,kqueue (on epoll),2.000,2.00,1.00,,,\n",
+                                           "\n10,raw,poll,2.000,2.00,1.00,0.61,1.49,1.00\n",
+                                           "\n9900,reactor,select,"};
+    static const char none[] = "raw,kqueue";
+    static const char raw[] = "kqueue";
+#else
+    static const char *const expected[] = {
+        "\ndescriptors,loop,backend,seconds,against_raw_kqueue,", "\n10,raw,kqueue,1.000,1.00,",
+        "\n10,reactor,kqueue,2.000,2.00,1.00,,,\n",
+        "\n10,raw,poll,2.000,2.00,1.00,0.61,1.49,1.00\n", "\n9900,reactor,select,"};
+    static const char none[] = "raw,epoll";
+    static const char raw[] = "epoll";
+#endif
+    begin();
+    make_program("bench/loop/loop-raw", "[ $2 != %s ] && echo 0.2 0.1\n", raw);
+    make_program("bench/loop/loop-reactor", "echo 0.4 0.2\n");
+    cr_assert_eq(experiment_loop(&facts), 0);
+    const char *text = result("loop");
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        cr_assert_not_null(strstr(text, expected[i]), "%s\n%s", expected[i], text);
+    cr_assert_null(strstr(text, none), "%s", text);
+    end();
+}
+
 /* What stderr shows on a terminal. */
 static const char *on_terminal(void (*show)(void))
 {
