@@ -74,6 +74,27 @@ Test(clause7_shutdown, sigint_with_idle_clients)
 }
 
 /* The bytes wait in the server's kernel when the signal comes: they have arrived. */
+/* A server that walks over its clients to tell them, and finds some lost, must not pass over who
+ * takes their places in its table. */
+Test(clause7_shutdown, lost_clients_hide_nobody)
+{
+    enum { MANY = 8 };
+    struct client owed[MANY], idle[MANY];
+    server_start();
+    for (int i = 0; i < MANY; i++) {
+        owed[i] = client_open_small();
+        idle[i] = client_open();
+        client_echo(&idle[i], 100);
+    }
+    clients_push(owed, MANY, 16 << 20);
+    server_pause();
+    for (int i = 0; i < MANY; i++)
+        client_reset(&owed[i]);
+    int64_t signalled = signal_at(SIGTERM);
+    server_resume();
+    clients_see_fin_and_leave(idle, MANY, signalled);
+}
+
 Test(clause7_shutdown, what_has_arrived_comes_back)
 {
     enum { MANY = 20 };
