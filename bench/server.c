@@ -100,12 +100,12 @@ bool server_exists(const struct server *server)
  * line, and a server that writes more than that shall neither wait for us nor die of it. */
 static int open_files(struct server *server)
 {
-    FILE **files[] = {&server->log, &server->output};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        if ((*files[i] = tmpfile()) == NULL)
-            return -1;
-        fcntl(fileno(*files[i]), F_SETFD, FD_CLOEXEC);
-    }
+    server->log = tmpfile();
+    server->output = tmpfile();
+    if (server->log == NULL || server->output == NULL)
+        return -1;
+    fcntl(fileno(server->log), F_SETFD, FD_CLOEXEC);
+    fcntl(fileno(server->output), F_SETFD, FD_CLOEXEC);
     return 0;
 }
 

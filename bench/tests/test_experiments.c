@@ -226,6 +226,7 @@ Test(progress, every_experiment_is_counted_in)
     full.scenarios.count = 0;
     facts.options = &full;
     cr_assert_eq(scenario_seconds(&facts, 0), 0, "the usual ones are all cells");
+    facts.options = NULL;
 }
 
 /* In test_options.c it is seen that those of --server are marked so. */

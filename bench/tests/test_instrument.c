@@ -391,7 +391,9 @@ Test(run, the_time_left_counts_what_comes_after_the_tables)
     dup2(fileno(shown), STDERR_FILENO);
     run_whole((struct run){.rounds = 3, .progress = true, .later = 5000}, modes, 1, 0);
     dup2(before, STDERR_FILENO);
+    close(before);
     cr_assert_gt(pread(fileno(shown), text, sizeof text - 1, 0), 0);
+    fclose(shown);
     cr_assert_not_null(strstr(text, "about 500"), "%s", text);
 }
 
