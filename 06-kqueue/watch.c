@@ -5,6 +5,7 @@
 #include "watch.h"
 
 #include <err.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdbool.h>
@@ -91,14 +92,17 @@ void watch_event(struct watch *watch, const struct kevent *event)
         watch->moved = true;
 }
 
-/* Does the path still lead through the directory that we watch? */
+/* Does the path still lead through the directory that we watch? Who cannot tell believes it. */
 static bool leads_there(const struct watch *watch)
 {
     struct stat named, open;
     char *copy = strdup(watch->path);
-    bool there = copy && stat(dirname(copy), &named) == 0 && fstat(watch->directory, &open) == 0;
+    if (!copy || fstat(watch->directory, &open) < 0)
+        return true;
+    int found = stat(dirname(copy), &named);
+    bool gone = found < 0 && (errno == ENOENT || errno == ENOTDIR);
     free(copy);
-    return there && named.st_ino == open.st_ino && named.st_dev == open.st_dev;
+    return found < 0 ? !gone : named.st_ino == open.st_ino && named.st_dev == open.st_dev;
 }
 
 static void close_directory(struct watch *watch)

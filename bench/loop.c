@@ -102,7 +102,7 @@ static void run_all(const struct experiment *facts, int size, const char *format
     for (int i = -1; i < rounds * LOOPS * BACKENDS && !interrupted; i++) {
         int place = i + i / (LOOPS * BACKENDS);
         int loop = i < 0 ? 0 : place % LOOPS; /* the very first does not count */
-        int backend = i < 0 ? 0 : place / LOOPS % BACKENDS;
+        int backend = i < 0 ? BASE : place / LOOPS % BACKENDS;
         char arguments[96];
         double answers[2];
         if (left_out(loop, backend, size))

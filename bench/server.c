@@ -142,12 +142,13 @@ static int become_ready(struct server *server, char *trouble, size_t size)
 {
     char line[LINE];
     uint64_t limit = clock_now() + MILLISECONDS(START_MS);
-    while (!read_line(server, line, sizeof line) && clock_now() < limit && !interrupted) {
+    bool whole;
+    while (!(whole = read_line(server, line, sizeof line)) && clock_now() < limit && !interrupted) {
         if (has_ended(server, trouble, size))
             return -1;
         clock_sleep(MILLISECONDS(1));
     }
-    server->port = listening_port(line);
+    server->port = whole ? listening_port(line) : -1;
     if (server->port > 0)
         return 0;
     if (server_ended(server, trouble, size))

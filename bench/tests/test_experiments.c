@@ -176,6 +176,9 @@ static const char *on_terminal(void (*show)(void))
         length += (size_t)n;
     }
     text[length - 1] = '\0';
+    close(mine);
+    close(terminal);
+    close(before);
     return text;
 }
 

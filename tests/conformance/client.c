@@ -4,8 +4,12 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/sockios.h>
+#endif
 
 #include "harness.h"
 
@@ -329,4 +333,16 @@ int clients_drain(struct client *clients, int count, int ms)
                 if (p[i].fd >= 0 && p[i].revents)
                     client_take(&clients[i], CHUNK);
     }
+}
+
+bool client_has_arrived(const struct client *c)
+{
+#ifdef SIOCOUTQ
+    int waiting = 1;
+    return ioctl(c->fd, SIOCOUTQ, &waiting) == 0 && waiting == 0;
+#else
+    (void)c;
+    nap(100);
+    return true;
+#endif
 }

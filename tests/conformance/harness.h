@@ -116,7 +116,8 @@ void client_expect_eof(struct client *client);          /* EOF comes next, neith
 void client_say(struct client *client, const void *bytes, size_t length); /* bytes of your own */
 void client_hear(struct client *client, const void *bytes, size_t length);
 bool client_ready(const struct client *client, short events, int ms); /* poll() */
-void client_shut(struct client *client);                              /* half-close: SHUT_WR */
+bool client_has_arrived(const struct client *client); /* all that it sent, at the server's kernel */
+void client_shut(struct client *client);              /* half-close: SHUT_WR */
 
 /* Many at once. */
 void clients_open(struct client *clients, int count);

@@ -3,14 +3,10 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <linux/sockios.h>
-#endif
 
 #include "harness.h"
 
@@ -73,7 +69,6 @@ Test(clause7_shutdown, sigint_with_idle_clients)
     stop_with_idle_clients(SIGINT);
 }
 
-/* The bytes wait in the server's kernel when the signal comes: they have arrived. */
 /* A server that walks over its clients to tell them, and finds some lost, must not pass over who
  * takes their places in its table. */
 Test(clause7_shutdown, lost_clients_hide_nobody)
@@ -95,6 +90,7 @@ Test(clause7_shutdown, lost_clients_hide_nobody)
     clients_see_fin_and_leave(idle, MANY, signalled);
 }
 
+/* The bytes wait in the server's kernel when the signal comes: they have arrived. */
 Test(clause7_shutdown, what_has_arrived_comes_back)
 {
     enum { MANY = 20 };
@@ -110,18 +106,6 @@ Test(clause7_shutdown, what_has_arrived_comes_back)
     clients_see_fin_and_leave(c, MANY, now_ms());
 }
 
-static bool has_arrived(const struct client *c)
-{
-#ifdef SIOCOUTQ
-    int waiting = 1;
-    return ioctl(c->fd, SIOCOUTQ, &waiting) == 0 && waiting == 0;
-#else
-    (void)c;
-    nap(100);
-    return true;
-#endif
-}
-
 /* More than clause 5 allows in one go: the server has to keep count of what is left. */
 Test(clause7_shutdown, all_that_has_arrived_comes_back)
 {
@@ -130,8 +114,8 @@ Test(clause7_shutdown, all_that_has_arrived_comes_back)
     client_echo(&c, 16 << 20); /* lets the kernel's buffers grow until it fits */
     server_pause();
     client_send(&c, 400000);
-    AWAIT(3000, has_arrived(&c));
-    if (!has_arrived(&c))
+    AWAIT(3000, client_has_arrived(&c));
+    if (!client_has_arrived(&c))
         cr_skip_test("the server's kernel does not take that much");
     server_signal(SIGTERM);
     server_resume();

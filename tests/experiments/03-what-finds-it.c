@@ -68,7 +68,10 @@ static const char *what_happens(int descriptor, bool in_struct)
     if (pipe(said) < 0)
         err(1, "pipe");
     fflush(stdout);
-    if (fork() == 0) {
+    pid_t child = fork();
+    if (child < 0)
+        err(1, "fork");
+    if (child == 0) {
         dup2(said[1], 2);
         close(said[0]);
         close(said[1]);
@@ -79,7 +82,8 @@ static const char *what_happens(int descriptor, bool in_struct)
     for (char rest[4096]; read(said[0], rest, sizeof rest) > 0;)
         ; /* else it might be killed by the pipe */
     close(said[0]);
-    wait(&status);
+    if (waitpid(child, &status, 0) < 0)
+        err(1, "waitpid");
     if (!silent)
         return "found";
     return status == 0 ? "unnoticed" : "harmless";

@@ -870,8 +870,6 @@ STATEMENT(s34_a_kqueue_is_pollable, "a kqueue is readable while events are pendi
     close(kq);
 }
 
-/* ---- Sockets --------------------------------------------------------------------------------- */
-
 STATEMENT(s34_a_child_has_no_kqueue, "a kqueue is not inherited by fork()")
 {
 #ifdef KQUEUE_OVER_EPOLL
@@ -887,6 +885,8 @@ STATEMENT(s34_a_child_has_no_kqueue, "a kqueue is not inherited by fork()")
     cr_assert_eq(WEXITSTATUS(status), 0, "the child has its descriptor");
     close(kq);
 }
+
+/* ---- Sockets --------------------------------------------------------------------------------- */
 
 STATEMENT(s35_data_counts_bytes, "READ: data is the number of bytes that can be read")
 {
