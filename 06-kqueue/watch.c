@@ -96,13 +96,10 @@ void watch_event(struct watch *watch, const struct kevent *event)
 static bool leads_there(const struct watch *watch)
 {
     struct stat named, open;
-    char *copy = strdup(watch->path);
-    if (!copy || fstat(watch->directory, &open) < 0)
-        return true;
-    int found = stat(dirname(copy), &named);
-    bool gone = found < 0 && (errno == ENOENT || errno == ENOTDIR);
-    free(copy);
-    return found < 0 ? !gone : named.st_ino == open.st_ino && named.st_dev == open.st_dev;
+    if (stat(watch->folder, &named) < 0)
+        return errno != ENOENT && errno != ENOTDIR;
+    return fstat(watch->directory, &open) == 0 && named.st_ino == open.st_ino &&
+           named.st_dev == open.st_dev;
 }
 
 static void close_directory(struct watch *watch)
@@ -151,17 +148,16 @@ void watch_settle(struct watch *watch, int kq)
 struct watch *watch_start(int kq, const char *path)
 {
     struct watch *watch = calloc(1, sizeof *watch);
-    char *copy = strdup(path); /* dirname(3) may write into it */
-    if (!watch || !copy) {
-        free(watch);
-        free(copy);
+    if (!watch)
         return NULL;
-    }
     watch->path = path;
-    watch->directory = open(dirname(copy), O_EVTONLY | O_CLOEXEC);
-    free(copy);
+    watch->file = watch->directory = -1;
+    watch->copy = strdup(path);
+    if (watch->copy) {
+        watch->folder = dirname(watch->copy);
+        watch->directory = open(watch->folder, O_EVTONLY | O_CLOEXEC);
+    }
     if (watch->directory < 0 || add(kq, watch->directory, NOTE_WRITE | NOTE_GONE) < 0) {
-        watch->file = -1;
         watch_end(watch);
         return NULL;
     }
@@ -175,5 +171,6 @@ void watch_end(struct watch *watch)
         return;
     close_file(watch);
     close_directory(watch);
+    free(watch->copy);
     free(watch);
 }

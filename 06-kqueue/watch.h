@@ -14,10 +14,11 @@
  * further up nobody tells us, nor, over epoll, of a deletion: we find it out with the next event of
  * the file or the directory, and there may be none. */
 struct watch {
-    const char *path;
-    int file, directory; /* descriptors; file is -1 while nothing has that name */
-    struct stat seen;    /* how the file was when we last looked */
-    bool moved, look;    /* the file has lost its name; the name may mean another file */
+    const char *path, *folder; /* the file, and the directory that it is in */
+    char *copy;                /* of path: dirname(3) makes folder out of it */
+    int file, directory;       /* descriptors; file is -1 while nothing has that name */
+    struct stat seen;          /* how the file was when we last looked */
+    bool moved, look;          /* the file has lost its name; the name may mean another file */
 };
 
 /* Starts watching; path must stay. Returns NULL with errno: without the directory that path is

@@ -150,16 +150,21 @@ void shortage_ends(const struct fault *fault)
     finish(c, MANY);
 }
 
-/* accept() fails from now on: who is connected goes on, and the server does not spin on those who
- * are waiting at the door. */
-void service_stops_at_the_door(const struct fault *fault)
+/* One client is in, then accept() fails, and the others wait at the door. */
+static void shut_the_door(const struct fault *fault, struct client *c)
 {
-    struct client c[MANY];
     start_under(fault);
     c[0] = client_open();
     client_echo(&c[0], 1000);
     refuse_from_now_on(EMFILE);
     clients_open(c + 1, MANY - 1); /* in the backlog */
+}
+
+/* Who is connected goes on, and the server does not spin on those who are waiting. */
+void service_stops_at_the_door(const struct fault *fault)
+{
+    struct client c[MANY];
+    shut_the_door(fault, c);
     for (int i = 1; i < MANY; i++)
         client_put(&c[i], 10);
     for (int round = 0; round < 20; round++)
@@ -184,11 +189,7 @@ void service_stops_at_the_door(const struct fault *fault)
 void door_opens_late(const struct fault *fault)
 {
     struct client c[MANY];
-    start_under(fault);
-    c[0] = client_open();
-    client_echo(&c[0], 1000);
-    refuse_from_now_on(EMFILE);
-    clients_open(c + 1, MANY - 1); /* in the backlog */
+    shut_the_door(fault, c);
     AWAIT(5000, injected() > 0);
     must_have_happened(1);
     refuse_from_now_on(0);
