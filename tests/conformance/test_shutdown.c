@@ -284,7 +284,8 @@ Test(clause7_shutdown, slow_client_is_waited_for)
 {
     server_start();
     struct client c = client_open_small();
-    clients_push(&c, 1, 150000); /* less than both kernels hold, so that all of it has arrived */
+    clients_push(&c, 1, 150000); /* less than both kernels hold, so that all of it arrives */
+    AWAIT(3000, client_has_arrived(&c));
     server_signal(SIGTERM);
     nap(300);
     clients_see_fin_and_leave(&c, 1, now_ms());
