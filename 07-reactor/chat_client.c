@@ -4,9 +4,9 @@
  * Standard input is left as it is: O_NONBLOCK would belong to the terminal, and so to the shell and
  * everybody else who writes there. A read() after readiness does not block.
  *
- * A regular file is always ready, and no two ways of waiting agree on it: poll() and select() say
- * so, epoll refuses it with EPERM, kqueue is silent at its end (kqueue(2), EVFILT_READ, vnodes). So
- * nothing waits for a file: a timer without delay reads a piece of it each turn. */
+ * A regular file is always ready, and the ways of waiting do not agree on it: poll() and select()
+ * say so, epoll refuses it with EPERM, kqueue is silent at its end (kqueue(2), EVFILT_READ,
+ * vnodes). So nothing waits for a file: a timer without delay reads a piece of it each turn. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>

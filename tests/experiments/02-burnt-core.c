@@ -15,6 +15,8 @@
 
 #include <sched.h>
 
+#define BURNT 0.25 /* of a core: who uses more without a client burns it */
+
 /* The share of a core that we get when we want all of it, 0 to 1: the best of some short times,
  * since other programs may want some of it, too. */
 static double share(int times)
@@ -63,11 +65,15 @@ static void choose_core(void)
  * each second that the neighbour gets; others on that core take as much from either. */
 static double measure(const char *path, double *taken)
 {
-    struct server server = start_server(path);
-    pause_ms(1000);
-    double idle = stop_server(&server);
+    double idle = 0;
+    for (int i = 0; i < 3 && idle < BURNT; i++) { /* others may have had most of that second */
+        struct server alone = start_server(path);
+        pause_ms(1000);
+        double used = stop_server(&alone);
+        idle = used > idle ? used : idle;
+    }
 
-    server = start_server(path);
+    struct server server = start_server(path);
     double cpu = cpu_used(RUSAGE_SELF), neighbour = share(8);
     cpu = cpu_used(RUSAGE_SELF) - cpu;
     *taken = stop_server(&server) / cpu;
@@ -84,7 +90,7 @@ int main(int argc, char **argv)
     choose_core();
     double busy = measure(argv[1], &by_busy);
     double epoll = measure(argv[2], &by_epoll);
-    expect(busy > 0.08 && epoll < 0.04, "one burns, the other sleeps");
+    expect(busy > BURNT && epoll < 0.05, "one burns, the other sleeps");
     expect(by_busy > 0.5 && by_epoll < 0.1, "and the neighbour pays for it");
     return experiment_failed;
 }
