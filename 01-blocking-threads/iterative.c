@@ -5,12 +5,13 @@
  *
  * It keeps less than the contract asks: nobody is served beside the first, and SIGTERM ends it
  * where it stands. What it does echo, it echoes right. */
-#include <err.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "net.h"
 
 /* send() in blocking mode waits for room, but may still take less than all: after a signal. */
@@ -39,7 +40,7 @@ static void serve(int fd)
             continue;
         if (received < 0 || send_all(fd, buffer, (size_t)received) < 0) {
             if (net_verbose)
-                warn("client %d", fd);
+                log_event("client %d: %s", fd, strerror(errno));
             return;
         }
     }
@@ -56,8 +57,6 @@ int main(int argc, char **argv)
     for (;;) {
         int client;
         enum net_accepted got = net_accept(listener, false, &client);
-        if (got == NET_FATAL)
-            err(1, "accept");
         if (got == NET_EXHAUSTED)
             sleep(1); /* nobody here will free anything: hope that others do */
         if (got != NET_CLIENT)

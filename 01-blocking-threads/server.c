@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "net.h"
 
 enum {
@@ -40,7 +41,7 @@ struct sleeper {
 static struct {
     pthread_mutex_t lock;
     struct sleeper *sleepers;
-    int backlog;          /* how many may wait to be let in */
+    int backlog_max;      /* how many may wait to be let in */
     int threads;          /* started or about to start: for a moment more than are in the list */
     atomic_bool closing;  /* first nobody more is let in, */
     atomic_bool stopping; /* then everybody ends; read without the lock, between two echoes */
@@ -83,7 +84,8 @@ static bool echo(int fd)
             continue; /* perhaps it was wake(): look at stopping again */
         if (received < 0 || send_all(fd, buffer, (size_t)received) < 0) {
             if (net_verbose)
-                warn("client %d", fd);
+                log_event("client %d: %s", fd, strerror(errno));
+            net_reset_on_close(fd);
             return false; /* this client is lost; the others have their own threads */
         }
     }
@@ -191,7 +193,7 @@ static void start_client(int fd)
     int error = pthread_create(&thread, &attributes, serve, (void *)(intptr_t)fd);
     pthread_attr_destroy(&attributes);
     if (error) { /* EAGAIN: out of threads. Those who are connected go on. */
-        warnx("no thread for client %d, turned away: %s", fd, strerror(error));
+        log_warning("no thread for client %d, turned away: %s", fd, strerror(error));
         close(fd);
         count_threads(-1);
     }
@@ -201,7 +203,7 @@ static void start_client(int fd)
 static void empty_backlog(int listener)
 {
     fcntl(listener, F_SETFL, O_NONBLOCK);
-    for (int i = 0; i < 2 * shared.backlog; i++) {
+    for (int i = 0; i < shared.backlog_max; i++) {
         int client;
         enum net_accepted got = net_accept(listener, false, &client);
         if (got == NET_CLIENT)
@@ -224,8 +226,6 @@ static void *accept_clients(void *argument)
             start_client(client);
         else if (got == NET_EXHAUSTED)
             sleep_ms(RETRY_MS); /* accept() would fail again at once: do not spin */
-        else if (got == NET_FATAL && !shared.closing)
-            err(1, "accept");
     }
     empty_backlog(listener);
     leave(&self);
@@ -294,7 +294,7 @@ int main(int argc, char **argv)
     int listener = net_listen(&settings, false);
     if (listener < 0)
         return 1;
-    shared.backlog = settings.backlog;
+    shared.backlog_max = net_backlog_max(settings.backlog);
     count_threads(+1);
     int error = pthread_create(&acceptor, &attributes, accept_clients, (void *)(intptr_t)listener);
     if (error)

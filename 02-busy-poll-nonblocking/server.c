@@ -3,11 +3,11 @@
  * One thread serves everybody, and no call ever sleeps: a socket with nothing to say answers
  * EAGAIN at once, and we ask the next. It works, and with one busy client nothing is faster. But
  * it asks when nobody talks, too: this server is meant to burn a core. */
-#include <err.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include "conn.h"
+#include "log.h"
 #include "net.h"
 
 enum { ACCEPTS_PER_SWEEP = 16 };
@@ -33,14 +33,12 @@ static void accept_clients(struct server *server, int most)
     for (int i = 0; i < most; i++) {
         int client;
         enum net_accepted got = net_accept(server->listener, true, &client);
-        if (got == NET_FATAL)
-            err(1, "accept");
         if (got == NET_LOST)
             continue;
         if (got != NET_CLIENT)
             return;
         if (!conn_open(&server->conns, client)) {
-            warn("client %d turned away", client);
+            log_error("client %d turned away", client);
             close(client);
         }
     }
@@ -62,9 +60,9 @@ static int sweep(struct server *server)
     return open;
 }
 
-static void begin_stop(struct server *server, int backlog)
+static void begin_stop(struct server *server, int backlog_max)
 {
-    accept_clients(server, 2 * backlog); /* all who wait: they have been told that they are in */
+    accept_clients(server, backlog_max); /* all who wait: they have been told that they are in */
     close(server->listener);
     server->listener = -1;
     server->deadline = net_now_ms() + CONN_STOP_MS;
@@ -75,11 +73,11 @@ static void begin_stop(struct server *server, int backlog)
     }
 }
 
-static void run(struct server *server, int backlog)
+static void run(struct server *server, int backlog_max)
 {
     for (;;) {
         if (signalled && server->listener >= 0)
-            begin_stop(server, backlog);
+            begin_stop(server, backlog_max);
         if (server->listener >= 0)
             accept_clients(server, ACCEPTS_PER_SWEEP);
         int open = sweep(server);
@@ -94,11 +92,12 @@ int main(int argc, char **argv)
     struct server server = {.listener = net_listen(&settings, true)};
     if (server.listener < 0)
         return 1;
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    const struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
     if (net_announce(server.listener) < 0)
         return 1;
-    run(&server, settings.backlog);
+    run(&server, net_backlog_max(settings.backlog));
     conn_table_free(&server.conns);
     return 0;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "log.h"
 #include "net.h"
 
 enum {
@@ -69,13 +70,13 @@ static void wait_for(struct server *server, struct conn *conn, enum conn_next ne
 static void add_client(struct server *server, int fd)
 {
     if (fd >= FD_SETSIZE) {
-        warnx("client %d turned away: select() ends at %d", fd, FD_SETSIZE);
+        log_warning("client %d turned away: select() ends at %d", fd, FD_SETSIZE);
         close(fd);
         return;
     }
     struct conn *conn = conn_open(&server->conns, fd);
     if (!conn) {
-        warn("client %d turned away", fd);
+        log_error("client %d turned away", fd);
         close(fd);
         return;
     }
@@ -89,8 +90,6 @@ static void accept_clients(struct server *server, int most)
     for (int i = 0; i < most; i++) {
         int client;
         enum net_accepted got = net_accept(server->listener, true, &client);
-        if (got == NET_FATAL)
-            err(1, "accept");
         if (got == NET_CLIENT)
             add_client(server, client);
         if (got == NET_EXHAUSTED) {
@@ -138,9 +137,9 @@ static void serve_ready(struct server *server, const fd_set *readable, const fd_
         accept_clients(server, ACCEPTS_PER_TURN);
 }
 
-static void begin_stop(struct server *server, int backlog)
+static void begin_stop(struct server *server, int backlog_max)
 {
-    accept_clients(server, 2 * backlog); /* all who wait: they have been told that they are in */
+    accept_clients(server, backlog_max); /* all who wait: they have been told that they are in */
     FD_CLR(server->listener, &server->readers);
     close(server->listener);
     server->listener = -1;
@@ -168,7 +167,7 @@ static void let_signals_in(long nanoseconds)
 }
 
 /* After the listener is gone, max_fd falls to -1 with the last connection. */
-static void run(struct server *server, int backlog)
+static void run(struct server *server, int backlog_max)
 {
     int served = 0;
 
@@ -178,7 +177,7 @@ static void run(struct server *server, int backlog)
         if (ready < 0 && (errno == ENOMEM || errno == EAGAIN))
             let_signals_in(10000000); /* out of memory for its list: again in 10 ms */
         else if (ready < 0 && errno != EINTR)
-            err(1, "pselect");
+            log_fatal("pselect");
         if (ready > 0)
             serve_ready(server, &readable, &writable);
         served += ready > 0 ? ready : 0;
@@ -187,7 +186,7 @@ static void run(struct server *server, int backlog)
             served = 0;
         }
         if (server->listener >= 0 && signalled)
-            begin_stop(server, backlog);
+            begin_stop(server, backlog_max);
         if (server->deadline == 0 || net_now_ms() < server->deadline)
             continue;
         if (server->listener < 0)
@@ -201,6 +200,7 @@ int main(int argc, char **argv)
 {
     struct net_settings settings = net_parse(argc, argv, NULL);
     struct server server = {.listener = net_listen(&settings, true)};
+    const struct sigaction action = {.sa_handler = on_signal};
     sigset_t signals;
 
     if (server.listener < 0)
@@ -211,8 +211,8 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
 
     FD_ZERO(&server.readers);
     FD_ZERO(&server.writers);
@@ -220,7 +220,7 @@ int main(int argc, char **argv)
     server.max_fd = server.listener;
     if (net_announce(server.listener) < 0)
         return 1;
-    run(&server, settings.backlog);
+    run(&server, net_backlog_max(settings.backlog));
     conn_table_free(&server.conns);
     return 0;
 }

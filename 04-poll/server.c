@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "log.h"
 #include "net.h"
 
 enum {
@@ -78,10 +79,10 @@ static bool add_watch(struct server *server, int fd)
 static void add_client(struct server *server, int fd)
 {
     if (!conn_open(&server->conns, fd)) {
-        warn("client %d turned away", fd);
+        log_error("client %d turned away", fd);
         close(fd);
     } else if (!add_watch(server, fd)) {
-        warn("client %d turned away", fd);
+        log_error("client %d turned away", fd);
         conn_close(conn_at(&server->conns, fd));
     }
 }
@@ -91,8 +92,6 @@ static void accept_clients(struct server *server, int most)
     for (int i = 0; i < most; i++) {
         int client;
         enum net_accepted got = net_accept(server->listener, true, &client);
-        if (got == NET_FATAL)
-            err(1, "accept");
         if (got == NET_CLIENT)
             add_client(server, client);
         if (got == NET_EXHAUSTED) {
@@ -147,7 +146,7 @@ static void serve_ready(struct server *server)
         if (entry->revents == 0)
             continue;
         if (entry->revents & POLLNVAL) /* not an open descriptor: we have lost track of it */
-            errx(1, "poll: descriptor %d is not open", entry->fd);
+            log_fatal("poll: descriptor %d", entry->fd);
         struct conn *conn = conn_at(&server->conns, entry->fd);
         wait_for(server, i, conn, conn_turn(conn));
     }
@@ -155,9 +154,9 @@ static void serve_ready(struct server *server)
         accept_clients(server, ACCEPTS_PER_TURN);
 }
 
-static void begin_stop(struct server *server, int backlog)
+static void begin_stop(struct server *server, int backlog_max)
 {
-    accept_clients(server, 2 * backlog); /* all who wait: they have been told that they are in */
+    accept_clients(server, backlog_max); /* all who wait: they have been told that they are in */
     close(server->listener);
     server->listener = -1;
     server->watch[0].fd = -1;
@@ -181,7 +180,7 @@ static void let_signals_in(long nanoseconds)
     sigprocmask(SIG_SETMASK, &blocked, NULL);
 }
 
-static void run(struct server *server, int backlog)
+static void run(struct server *server, int backlog_max)
 {
     int served = 0;
 
@@ -190,7 +189,7 @@ static void run(struct server *server, int backlog)
         if (ready < 0 && (errno == ENOMEM || errno == EAGAIN))
             let_signals_in(10000000); /* out of memory for its list: again in 10 ms */
         else if (ready < 0 && errno != EINTR)
-            err(1, "poll");
+            log_fatal("poll");
         if (ready > 0)
             serve_ready(server);
         served += ready > 0 ? ready : 0;
@@ -199,7 +198,7 @@ static void run(struct server *server, int backlog)
             served = 0;
         }
         if (server->listener >= 0 && signalled)
-            begin_stop(server, backlog);
+            begin_stop(server, backlog_max);
         if (server->deadline == 0 || net_now_ms() < server->deadline)
             continue;
         if (server->listener < 0)
@@ -212,6 +211,7 @@ int main(int argc, char **argv)
 {
     struct net_settings settings = net_parse(argc, argv, NULL);
     struct server server = {.listener = net_listen(&settings, true)};
+    const struct sigaction action = {.sa_handler = on_signal};
     sigset_t signals;
 
     if (server.listener < 0)
@@ -220,14 +220,14 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
 
     if (!add_watch(&server, server.listener))
         err(1, "start");
     if (net_announce(server.listener) < 0)
         return 1;
-    run(&server, settings.backlog);
+    run(&server, net_backlog_max(settings.backlog));
     conn_table_free(&server.conns);
     free(server.watch);
     return 0;

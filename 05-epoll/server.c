@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "log.h"
 #include "net.h"
 
 enum {
@@ -49,7 +50,7 @@ static int watch(struct server *server, int operation, int fd, uint32_t events)
 static void accept_again(struct server *server)
 {
     if (watch(server, EPOLL_CTL_MOD, server->listener, EPOLLIN) < 0)
-        err(1, "epoll_ctl");
+        log_fatal("epoll_ctl");
     server->deadline = 0;
 }
 
@@ -70,7 +71,7 @@ static void wait_for(struct server *server, struct conn *conn, enum conn_next ne
     if (next == CONN_CLOSE) {
         close_conn(server, conn);
     } else if (!server->edge_triggered && watch(server, EPOLL_CTL_MOD, conn->fd, events) < 0) {
-        warn("client %d lost: epoll_ctl", conn->fd);
+        log_error("client %d lost: epoll_ctl", conn->fd);
         close_conn(server, conn);
     }
 }
@@ -145,7 +146,7 @@ static void add_client(struct server *server, int fd)
         server->open++;
         return;
     }
-    warn("client %d turned away", fd); /* ENOMEM, or ENOSPC: fs.epoll.max_user_watches */
+    log_error("client %d turned away", fd); /* ENOMEM, or ENOSPC: fs.epoll.max_user_watches */
     if (conn)
         conn_close(conn);
     else
@@ -158,15 +159,13 @@ static void accept_clients(struct server *server, int most)
     for (int i = 0; i < most; i++) {
         int client;
         enum net_accepted got = net_accept(server->listener, true, &client);
-        if (got == NET_FATAL)
-            err(1, "accept");
         if (got == NET_CLIENT)
             add_client(server, client);
         if (got == NET_EXHAUSTED) {
             /* The listener stays ready, and epoll_wait() would return at once, for ever. So stop
              * watching it until somebody leaves, or for a while. */
             if (watch(server, EPOLL_CTL_MOD, server->listener, 0) < 0)
-                err(1, "epoll_ctl");
+                log_fatal("epoll_ctl");
             server->deadline = net_now_ms() + RETRY_MS;
         }
         if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN)
@@ -207,9 +206,9 @@ static int open_timer(int seconds)
 
 /* --------------------------------------------------------------------------------- the loop --- */
 
-static void begin_stop(struct server *server, int backlog)
+static void begin_stop(struct server *server, int backlog_max)
 {
-    accept_clients(server, 2 * backlog); /* all who wait: they have been told that they are in */
+    accept_clients(server, backlog_max); /* all who wait: they have been told that they are in */
     close(server->listener);
     close(server->signals); /* one is enough; unread, it would be reported for ever */
     server->listener = server->signals = -1;
@@ -228,7 +227,7 @@ static void begin_stop(struct server *server, int backlog)
 
 /* In one batch a descriptor stands but once, and only its own event closes it, or the stop, after
  * which nobody is let in. So an event never reaches a connection that got a closed one's number. */
-static void handle(struct server *server, const struct epoll_event *event, int backlog)
+static void handle(struct server *server, const struct epoll_event *event, int backlog_max)
 {
     int fd = event->data.fd;
     struct conn *conn = conn_at(&server->conns, fd);
@@ -240,7 +239,7 @@ static void handle(struct server *server, const struct epoll_event *event, int b
     else if (fd == server->listener)
         accept_clients(server, ACCEPTS_PER_TURN);
     else if (fd == server->signals)
-        begin_stop(server, backlog);
+        begin_stop(server, backlog_max);
     else if (fd == server->timer)
         server->ticked = true;
 }
@@ -255,16 +254,16 @@ static int timeout_ms(const struct server *server)
     return left > 0 ? (int)left : 0;
 }
 
-static void run(struct server *server, int backlog)
+static void run(struct server *server, int backlog_max)
 {
     struct epoll_event events[EVENTS_PER_WAIT];
 
     while (server->listener >= 0 || server->open > 0) {
         int count = epoll_wait(server->epoll, events, EVENTS_PER_WAIT, timeout_ms(server));
         if (count < 0 && errno != EINTR) /* EINTR: after SIGSTOP and SIGCONT, say */
-            err(1, "epoll_wait");
+            log_fatal("epoll_wait");
         for (int i = 0; i < count; i++)
-            handle(server, &events[i], backlog);
+            handle(server, &events[i], backlog_max);
         serve_ready_list(server);
         if (server->ticked)
             tick(server);
@@ -312,7 +311,7 @@ int main(int argc, char **argv)
         err(1, "epoll");
     if (net_announce(server.listener) < 0)
         return 1;
-    run(&server, settings.backlog);
+    run(&server, net_backlog_max(settings.backlog));
     conn_table_free(&server.conns);
     free(server.ready);
     return 0;

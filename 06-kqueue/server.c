@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "log.h"
 #include "net.h"
 #include "watch.h"
 
@@ -55,9 +56,9 @@ static void handle_error(struct server *server, const struct kevent *event)
     errno = (int)event->data;
     if ((event->filter != EVFILT_READ && event->filter != EVFILT_WRITE) ||
         (int)event->ident == server->listener)
-        err(1, "kevent");
+        log_fatal("kevent");
     if (conn) {
-        warn("client %d lost: kevent", conn->fd);
+        log_error("client %d lost: kevent", conn->fd);
         close_conn(server, conn);
     }
 }
@@ -72,7 +73,7 @@ static void send_changes(struct server *server)
     int count =
         kevent(server->kq, server->changes, server->change_count, answers, EVENTS_PER_WAIT, NULL);
     if (count < 0)
-        err(1, "kevent");
+        log_fatal("kevent");
     server->change_count = 0;
     for (int i = 0; i < count; i++)
         if ((answers[i].flags & EV_ERROR) && answers[i].data != 0)
@@ -162,13 +163,11 @@ static void accept_clients(struct server *server, int64_t most)
     for (int64_t i = 0; i < most; i++) {
         int client;
         enum net_accepted got = net_accept(server->listener, true, &client);
-        if (got == NET_FATAL)
-            err(1, "accept");
         if (got == NET_CLIENT && conn_open(&server->conns, client)) {
             server->open++;
             change(server, client, EVFILT_READ, EV_ADD);
         } else if (got == NET_CLIENT) {
-            warn("client %d turned away", client);
+            log_error("client %d turned away", client);
             close(client);
         } else if (got == NET_EXHAUSTED) {
             /* The listener stays ready, and kevent() would return at once, for ever. So stop
@@ -183,10 +182,10 @@ static void accept_clients(struct server *server, int64_t most)
 
 /* --------------------------------------------------------------------------------- the loop --- */
 
-static void begin_stop(struct server *server, int backlog)
+static void begin_stop(struct server *server, int backlog_max)
 {
     /* All who wait: they have been told that they are in. */
-    accept_clients(server, 2 * (int64_t)backlog);
+    accept_clients(server, backlog_max);
     forget_changes(server, server->listener);
     close(server->listener);
     server->listener = -1;
@@ -229,7 +228,7 @@ static void tick(struct server *server)
     server->ticked = false;
 }
 
-static void handle(struct server *server, const struct kevent *event, int backlog)
+static void handle(struct server *server, const struct kevent *event, int backlog_max)
 {
     if (event->flags & EV_ERROR) {
         handle_error(server, event);
@@ -242,11 +241,11 @@ static void handle(struct server *server, const struct kevent *event, int backlo
         break;
     case EVFILT_SIGNAL:
         if (server->listener >= 0)
-            begin_stop(server, backlog);
+            begin_stop(server, backlog_max);
         break;
     case EVFILT_TIMER:
         if (event->ident == TIMER_STATS)
-            warnx("%d connections, %lld echoes", server->open, server->echoes);
+            log_event("%d connections, %lld echoes", server->open, server->echoes);
         else
             server->ticked = true;
         break;
@@ -269,16 +268,16 @@ static int wait_for_events(struct server *server, struct kevent *events)
     return count;
 }
 
-static void run(struct server *server, int backlog)
+static void run(struct server *server, int backlog_max)
 {
     struct kevent events[EVENTS_PER_WAIT];
 
     while (server->listener >= 0 || server->open > 0) {
         int count = wait_for_events(server, events);
         if (count < 0 && errno != EINTR)
-            err(1, "kevent");
+            log_fatal("kevent");
         for (int i = 0; i < count; i++)
-            handle(server, &events[i], backlog);
+            handle(server, &events[i], backlog_max);
         if (server->ticked)
             tick(server);
         if (server->watch)
@@ -344,15 +343,16 @@ int main(int argc, char **argv)
     apply_options(&server, extra, stats_s, idle_s);
     /* EVFILT_SIGNAL sees a signal beside what else it does: so it must do nothing else. One that
      * comes before the filter is there is lost; by then nobody has been told that we listen. */
-    signal(SIGINT, SIG_IGN);
-    signal(SIGTERM, SIG_IGN);
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigaction(SIGINT, &ignore, NULL);
+    sigaction(SIGTERM, &ignore, NULL);
     change(&server, SIGINT, EVFILT_SIGNAL, EV_ADD);
     change(&server, SIGTERM, EVFILT_SIGNAL, EV_ADD);
     change(&server, server.listener, EVFILT_READ, EV_ADD);
     send_changes(&server);
     if (net_announce(server.listener) < 0)
         return 1;
-    run(&server, settings.backlog);
+    run(&server, net_backlog_max(settings.backlog));
     conn_table_free(&server.conns);
     watch_end(server.watch);
     close(server.kq);

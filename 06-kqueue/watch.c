@@ -4,7 +4,6 @@
  * name is in. When the directory changes, we look whether the name means another file now. */
 #include "watch.h"
 
-#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -13,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "log.h"
 
 #ifndef O_EVTONLY
 #define O_EVTONLY O_RDONLY /* macOS: for watching only, and does not keep a volume mounted */
@@ -56,7 +57,7 @@ static void open_file(struct watch *watch, int kq)
     watch->file = open(watch->path, O_EVTONLY | O_CLOEXEC | O_NONBLOCK);
     if (watch->file >= 0 &&
         (add(kq, watch->file, notes) < 0 || fstat(watch->file, &watch->seen) < 0)) {
-        warn("watch %s", watch->path);
+        log_error("watch %s", watch->path);
         close_file(watch);
     }
 }
@@ -79,7 +80,7 @@ static void report(struct watch *watch, unsigned int fflags)
             strcat(text, " truncate");
         watch->seen = now;
     }
-    warnx("%s:%s", watch->path, text);
+    log_event("%s:%s", watch->path, text);
 }
 
 void watch_event(struct watch *watch, const struct kevent *event)
@@ -113,7 +114,7 @@ static void close_directory(struct watch *watch)
  * directory above, which can be renamed as well, and so on up to the root. So say it, and end. */
 static void give_up(struct watch *watch)
 {
-    warnx("%s: its directory is gone: it is watched no more", watch->path);
+    log_event("%s: its directory is gone: it is watched no more", watch->path);
     close_file(watch);
     close_directory(watch);
 }
@@ -142,7 +143,7 @@ void watch_settle(struct watch *watch, int kq)
         return;
     open_file(watch, kq);
     if (watch->file >= 0)
-        warnx("%s: %s", watch->path, had_one ? "replaced" : "created");
+        log_event("%s: %s", watch->path, had_one ? "replaced" : "created");
 }
 
 struct watch *watch_start(int kq, const char *path)

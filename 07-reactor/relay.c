@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <sys/socket.h>
 
+#include "log.h"
 #include "service.h"
 
 static struct service service;
@@ -47,7 +48,7 @@ static void on_open(struct stream *client)
     stream_set_argument(client, stream_connect(service.reactor, target, &service.handlers,
                                                &service.opened, client));
     if (!stream_argument(client)) {
-        warn("no connection for client %d", stream_fd(client));
+        log_error("no connection for client %d", stream_fd(client));
         stream_abort(client);
         return;
     }

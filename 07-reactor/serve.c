@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "server.h"
 
 enum { IDLE_TICKS = 4 }; /* an idle timeout is counted in so many: up to a quarter too long */
@@ -153,7 +154,7 @@ static void *run(void *argument)
 {
     struct server *server = argument;
     if (reactor_run(server->reactor) < 0)
-        err(1, "%s", reactor_backend(server->reactor));
+        log_fatal("%s", reactor_backend(server->reactor));
     return NULL;
 }
 

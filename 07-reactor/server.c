@@ -1,10 +1,10 @@
 /* Stage 7: the same server on a reactor. What was a loop in the last chapters is now a library,
  * reactor.h; what is left is what happens when: a client arrives, a client is ready, a signal
  * comes, a time is over. Which call waits is chosen when the program starts. */
-#include <err.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "server.h"
 
 enum { ACCEPTS_PER_TURN = 64, RETRY_MS = 100 }; /* after running out of descriptors */
@@ -41,7 +41,7 @@ void server_take(struct server *server, int fd)
         server->open++;
         return;
     }
-    warn("client %d turned away", fd); /* out of memory, or too high a number for select() */
+    log_error("client %d turned away", fd); /* out of memory, or too high a number for select() */
     conn ? conn_close(conn) : (void)close(fd);
 }
 
@@ -54,8 +54,6 @@ static void on_listener(struct reactor *reactor, int fd, unsigned ready, void *a
         if (got == NET_CLIENT)
             server->take(server, client);
     }
-    if (got == NET_FATAL)
-        err(1, "accept");
     /* Pause, until somebody leaves or for a while; the same if the kernel would not watch it. */
     if (got == NET_EXHAUSTED || ready & REACTOR_ERROR) {
         reactor_modify(reactor, fd, 0);
@@ -79,7 +77,8 @@ void server_close_listener(struct server *server)
 {
     if (server->listener < 0)
         return;
-    server->accepts_per_turn = 2 * server->backlog; /* all who wait have been told: connected */
+    server->accepts_per_turn =
+        net_backlog_max(server->backlog); /* all who wait have been told: connected */
     on_listener(server->reactor, server->listener, REACTOR_READ, server);
     reactor_remove(server->reactor, server->listener);
     close(server->listener);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "log.h"
+
 enum { ACCEPTS_PER_TURN = 64, RETRY_MS = 100, STOP_MS = 1000 };
 
 static void take(struct service *service, int fd)
@@ -13,7 +15,7 @@ static void take(struct service *service, int fd)
     struct stream *stream =
         stream_open(service->reactor, fd, &service->handlers, &service->streams, service);
     if (!stream) {
-        warn("client %d turned away", fd);
+        log_error("client %d turned away", fd);
         close(fd);
     } else if (service->on_open) {
         service->on_open(stream);
@@ -28,8 +30,6 @@ static void accept_some(struct service *service, unsigned ready, int most)
         if (got == NET_CLIENT)
             take(service, fd);
     }
-    if (got == NET_FATAL)
-        err(1, "accept");
     /* The listener stays ready, or could not be watched again: do not look at it for a while. */
     if (got == NET_EXHAUSTED || ready & REACTOR_ERROR) {
         reactor_modify(service->reactor, service->listener, 0);
@@ -55,7 +55,8 @@ static void on_signal(struct reactor *reactor, int signal, void *argument)
     (void)signal;
     if (service->listener < 0)
         return;
-    accept_some(service, 0, 2 * service->backlog); /* all who wait have been told: connected */
+    accept_some(service, 0,
+                net_backlog_max(service->backlog)); /* all who wait have been told: connected */
     reactor_remove(reactor, service->listener);
     close(service->listener);
     service->listener = -1;
@@ -88,7 +89,7 @@ void service_open(struct service *service, int argc, char **argv, struct net_opt
 static void run(struct service *service)
 {
     if (reactor_run(service->reactor) < 0)
-        err(1, "%s", reactor_backend(service->reactor));
+        log_fatal("%s", reactor_backend(service->reactor));
 }
 
 int service_run(struct service *service)

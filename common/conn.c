@@ -1,6 +1,5 @@
 #include "conn.h"
 
-#include <err.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "net.h"
 
 struct unsent {
@@ -36,6 +36,8 @@ struct conn *conn_open(struct conn_table *table, int fd)
 
 void conn_close(struct conn *conn)
 {
+    if (conn->unsent || conn->left > 0)
+        net_reset_on_close(conn->fd);
     close(conn->fd);
     free(conn->unsent);
     *conn = (struct conn){.fd = -1};
@@ -50,7 +52,8 @@ static enum conn_next failed(struct conn *conn, enum conn_next wait_for)
     if (conn->would_block)
         return wait_for;
     if (net_verbose)
-        warn("client %d", conn->fd);
+        log_event("client %d: %s", conn->fd, strerror(errno));
+    net_reset_on_close(conn->fd);
     return CONN_CLOSE;
 }
 
@@ -73,7 +76,8 @@ static enum conn_next keep_unsent(struct conn *conn, const char *bytes, size_t l
 {
     struct unsent *unsent = malloc(sizeof *unsent + length);
     if (!unsent) {
-        warn("client %d lost", conn->fd);
+        log_error("client %d lost", conn->fd);
+        net_reset_on_close(conn->fd);
         return CONN_CLOSE;
     }
     unsent->start = 0;

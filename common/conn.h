@@ -44,13 +44,15 @@ static inline struct conn *conn_at(const struct conn_table *table, int fd)
     return fd < table->size && table->slot[fd].fd == fd ? &table->slot[fd] : NULL;
 }
 
-/* Closes the descriptor and drops what was unsent. */
+/* Closes the descriptor. If the client is still owed bytes, they are dropped, and it gets RST and
+ * not FIN: it must not take what it has for all. RST also throws away what the kernel has taken
+ * from us and not yet sent. */
 void conn_close(struct conn *conn);
 
 /* One turn: at most one recv() and one send(), so that nobody else waits for long. A partial
  * send() keeps the rest. A client's FIN answers CONN_CLOSE, once everything owed has been handed to
  * the kernel (half-close, RFC 9293 section 3.6); an error, or no memory for the rest, does so at
- * once. Sets and returns next. */
+ * once, and then conn_close() sends RST. Sets and returns next. */
 enum conn_next conn_turn(struct conn *conn);
 
 /* The server stops. From the next turn on, only what has arrived until now is still echoed; then
@@ -58,7 +60,7 @@ enum conn_next conn_turn(struct conn *conn);
  * destroy the echo still on its way (RFC 1122 section 4.2.2.13). The turns go on as before. */
 void conn_stop(struct conn *conn);
 
-/* Closes whoever is left, and frees the table. */
+/* Closes whoever is left, as conn_close(), and frees the table. */
 void conn_table_free(struct conn_table *table);
 
 #endif

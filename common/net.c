@@ -19,13 +19,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "log.h"
+
 bool net_verbose;
 const char *net_purpose = "A TCP echo server";
-static const char *program = "server";
 
 void net_try_help(void)
 {
-    fprintf(stderr, "Try '%s --help'.\n", program);
+    fprintf(stderr, "Try '%s --help'.\n", log_name);
     exit(2);
 }
 
@@ -44,7 +45,7 @@ int net_number(const char *option, const char *text, int min, int max)
 
 static _Noreturn void print_help(const struct net_option *extra)
 {
-    printf("Usage: %s [OPTION]...\n%s.\n\n", program, net_purpose);
+    printf("Usage: %s [OPTION]...\n%s.\n\n", log_name, net_purpose);
     printf("  --host ADDR      address or name to listen on (127.0.0.1)\n"
            "  --port N         port to listen on, 0 for any free one (7000)\n"
            "  --backlog N      connections that may wait for accept() (%d)\n",
@@ -54,6 +55,18 @@ static _Noreturn void print_help(const struct net_option *extra)
     printf("  --verbose        a line per connection on stderr\n"
            "  --help           this text\n  --version        the version\n");
     exit(0);
+}
+
+/* open() takes the lowest number that is free. */
+static void open_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        err(1, "/dev/null");
+    close(fd);
 }
 
 struct net_settings net_parse(int argc, char **argv, struct net_option *extra)
@@ -68,7 +81,8 @@ struct net_settings net_parse(int argc, char **argv, struct net_option *extra)
 
     struct net_settings settings = {.host = "127.0.0.1", .port = 7000, .backlog = SOMAXCONN};
     char *slash = strrchr(argv[0], '/');
-    program = argv[0] = slash ? slash + 1 : argv[0]; /* for getopt_long()'s messages, too */
+    log_name = argv[0] = slash ? slash + 1 : argv[0]; /* for getopt_long()'s messages, too */
+    open_standard_descriptors();
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'H')
             settings.host = optarg;
@@ -85,7 +99,7 @@ struct net_settings net_parse(int argc, char **argv, struct net_option *extra)
         else if (option == 'h')
             print_help(extra);
         else
-            exit(printf("%s %s\n", program, NET_VERSION) < 0);
+            exit(printf("%s %s\n", log_name, NET_VERSION) < 0);
     }
     if (optind < argc) {
         warnx("unexpected argument '%s'", argv[optind]);
@@ -208,29 +222,56 @@ static int accept_fd(int fd, struct sockaddr *address, socklen_t *length, bool n
 #endif
 }
 
+/* What accept(2) lists as an error of the new connection that was there before we asked. */
+static bool one_client_is_lost(int error)
+{
+#ifdef ENONET /* Linux alone has it */
+    if (error == ENONET)
+        return true;
+#endif
+    return error == ECONNABORTED || error == EPROTO || error == ENOPROTOOPT ||
+           error == EOPNOTSUPP || error == ENETDOWN || error == ENETUNREACH || error == EHOSTDOWN ||
+           error == EHOSTUNREACH;
+}
+
 enum net_accepted net_accept(int listener, bool nonblocking, int *client)
 {
+    enum { FAILURES_MAX = 64 };
+    static atomic_int failures; /* since a client last got in */
     static atomic_bool said;
     struct sockaddr_storage address = {0};
     socklen_t length = sizeof address;
     *client = accept_fd(listener, (struct sockaddr *)&address, &length, nonblocking);
     if (*client >= 0) {
         said = false;
+        failures = 0;
         if (net_verbose)
-            warnx("client %d: %s", *client, address_text((struct sockaddr *)&address, length));
+            log_event("client %d: %s", *client, address_text((struct sockaddr *)&address, length));
         return NET_CLIENT;
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
-        return NET_TRY_AGAIN;
-    if (errno == EBADF || errno == EINVAL || errno == ENOTSOCK || errno == EOPNOTSUPP)
-        return NET_FATAL;
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        if (!atomic_exchange(&said, true))
-            warn("accept, new clients have to wait");
+    bool again = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+    bool lost = one_client_is_lost(errno);
+    if (lost)
+        log_error("accept, one client lost");
+    else if (!again && !atomic_exchange(&said, true))
+        log_error("accept, new clients have to wait"); /* EMFILE, ENFILE, ENOMEM, EPERM, ... */
+    if (failures < FAILURES_MAX)
+        failures++;
+    if (failures == FAILURES_MAX || (!again && !lost))
         return NET_EXHAUSTED;
-    }
-    warn("accept, one client lost"); /* ECONNABORTED, EPROTO, EPERM, ENETDOWN, ... */
-    return NET_LOST;
+    return lost ? NET_LOST : NET_TRY_AGAIN;
+}
+
+int net_backlog_max(int backlog)
+{
+    enum { OPENBSD_MIN = 80 };
+    return 3 * (backlog > OPENBSD_MIN ? backlog : OPENBSD_MIN) + 1;
+}
+
+void net_reset_on_close(int fd)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
 int64_t net_now_ms(void)

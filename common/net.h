@@ -1,5 +1,5 @@
-/* What all seven servers need that is not about waiting: sockets and the command line. Messages
- * go to stderr through warn(3), which puts the program's name before them. */
+/* What all seven servers need that is not about waiting: sockets and the command line. What goes
+ * wrong before a server is ready goes to stderr through warn(3), later through log.h. */
 #ifndef NET_H
 #define NET_H
 
@@ -14,7 +14,7 @@ extern const char *net_purpose; /* what --help calls the program: "A TCP echo se
 struct net_settings {
     const char *host; /* a name or an address, IPv4 or IPv6 */
     int port;         /* 0: the kernel picks a free one */
-    int backlog;      /* how many may wait for accept(); Linux takes 1 more, BSDs 1.5 times it */
+    int backlog;      /* how many may wait for accept(), as in listen(2): see net_backlog_max() */
     /* Sets options of a chapter's own, before bind() and after it. Returns 0, or -1 with errno. It
      * may be NULL. setsockopt(2) */
     int (*prepare)(int fd, bool bound);
@@ -28,8 +28,10 @@ struct net_option {
     const char *value; /* filled in: the argument, "" if it takes none, NULL if not given */
 };
 
-/* Reads the shared options, and the chapter's own (extra may be NULL). Strings stay argv's. Ends
- * the process on --help and --version (0), and on wrong usage (two lines on stderr, then 2). */
+/* The first call of a program. Reads the shared options, and the chapter's own (extra may be NULL).
+ * Strings stay argv's. Ends the process on --help and --version (0), and on wrong usage (two lines
+ * on stderr, then 2). Also opens /dev/null as descriptors 0, 1 and 2 where these are closed: else a
+ * client would get such a number, and with it what is printed. */
 struct net_settings net_parse(int argc, char **argv, struct net_option *extra);
 
 /* For wrong usage: the second line, which points at --help, and exit(2). */
@@ -48,15 +50,26 @@ int net_announce(int listener);
 
 enum net_accepted {
     NET_CLIENT,    /* *client is a new connection, the caller's to close */
-    NET_LOST,      /* that client has gone, or is forbidden: the next one may be fine */
+    NET_LOST,      /* that client has gone: the next one may be fine */
     NET_TRY_AGAIN, /* nobody is waiting, or a signal came: look at your flags, wait, call again */
-    NET_EXHAUSTED, /* out of descriptors or memory: the client still waits in the backlog */
-    NET_FATAL,     /* this is not a listening socket, or no longer one */
+    NET_EXHAUSTED, /* out of descriptors or memory, or a failure that will not soon be over: do not
+                    * call again for a while; the client still waits in the backlog */
 };
 
-/* Takes one connection from the backlog. Says what was lost, and exhaustion once until somebody
- * gets in again. Safe in any thread. accept(2) */
+/* Takes one connection from the backlog. Logs what was lost, and exhaustion once until somebody
+ * gets in again. Whatever keeps failing is exhaustion in the end: the listener stays ready, and a
+ * loop that looks again at once would spin. Safe in any thread. accept(2) */
 enum net_accepted net_accept(int listener, bool nonblocking, int *client);
+
+/* More than any system lets wait for accept() after listen(backlog): Linux takes one more than it
+ * was asked for, FreeBSD, NetBSD and macOS half as many again, OpenBSD three times as many, and it
+ * takes 80 for the least that one may ask for. */
+int net_backlog_max(int backlog);
+
+/* The next close() of this connection sends RST in place of FIN, and throws away what the kernel
+ * has not sent yet: for a client that we give up while we owe it bytes. A FIN would tell it that it
+ * has got them all. SO_LINGER, socket(7); RFC 9293 section 3.10.4 calls it ABORT */
+void net_reset_on_close(int fd);
 
 /* Milliseconds on a clock that nobody sets, for deadlines. clock_gettime(2) */
 int64_t net_now_ms(void);

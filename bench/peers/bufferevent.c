@@ -1,6 +1,7 @@
 /* The same server on libevent's bufferevents, the way its documentation recommends: libevent reads
  * into a buffer, and what is in it is moved to the output buffer without a copy. Backpressure is
  * as good as the library allows: reading stops while output is left. */
+#include "log.h"
 #include "net.h"
 
 #include <err.h>
@@ -84,7 +85,7 @@ static void add_client(int fd)
     struct bufferevent *stream =
         client != NULL ? bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
     if (stream == NULL) {
-        warnx("client %d turned away", fd);
+        log_warning("client %d turned away", fd);
         free(client);
         close(fd);
         return;
@@ -106,8 +107,6 @@ static void accept_clients(int most)
     static const struct timeval pause = {.tv_usec = RETRY_MS * 1000};
     for (int i = 0, fd; i < most; i++) {
         enum net_accepted got = net_accept(listener, true, &fd);
-        if (got == NET_FATAL)
-            err(1, "accept");
         if (got == NET_CLIENT)
             add_client(fd);
         if (got == NET_EXHAUSTED) {

@@ -3,6 +3,7 @@
  * bytes arrive: so an idle connection holds no buffer here either. A reply is sent from the buffer
  * it arrived in; what the kernel does not take at once is copied out, so that a client that never
  * reads keeps no buffer from the others, and its receive is cancelled until it has taken all. */
+#include "log.h"
 #include "net.h"
 
 #include <err.h>
@@ -260,7 +261,7 @@ static void on_client(int fd)
         int more = 2 * fd + 64;
         struct client *grown = realloc(clients, (size_t)more * sizeof *grown);
         if (grown == NULL) {
-            warn("client %d turned away", fd);
+            log_error("client %d turned away", fd);
             close(fd);
             return;
         }
@@ -270,7 +271,7 @@ static void on_client(int fd)
     clients[fd] = (struct client){.first = NONE, .last = NONE, .open = true};
     count++;
     if (net_verbose)
-        warnx("client %d", fd);
+        log_event("client %d", fd);
     start_receive(fd);
 }
 
@@ -283,7 +284,7 @@ static void on_accepted(int fd, const struct io_uring_cqe *cqe)
         on_client(cqe->res);
     } else if (ticks == 0 && !said) {
         said = true;
-        warnx("accept, new clients have to wait: %s", strerror(-cqe->res));
+        log_warning("accept, new clients have to wait: %s", strerror(-cqe->res));
     }
     if (cqe->flags & IORING_CQE_F_MORE || ticks > 0)
         return;

@@ -1,6 +1,7 @@
 /* The same server on libev. libev says who is ready; the bytes are common/conn's, as in the
  * chapters, so that what differs from them is the loop alone. */
 #include "conn.h"
+#include "log.h"
 #include "net.h"
 
 #include <err.h>
@@ -70,7 +71,7 @@ static void add_client(struct ev_loop *loop, int fd)
     struct conn *conn = room_for(fd) ? conn_open(&conns, fd) : NULL;
     ev_io *watcher = conn != NULL ? malloc(sizeof *watcher) : NULL;
     if (watcher == NULL) {
-        warn("client %d turned away", fd);
+        log_error("client %d turned away", fd);
         conn != NULL ? conn_close(conn) : (void)close(fd);
         return;
     }
@@ -84,8 +85,6 @@ static void accept_clients(struct ev_loop *loop, int most)
 {
     for (int i = 0, client; i < most; i++) {
         enum net_accepted got = net_accept(listener, true, &client);
-        if (got == NET_FATAL)
-            err(1, "accept");
         if (got == NET_CLIENT)
             add_client(loop, client);
         if (got == NET_EXHAUSTED) {

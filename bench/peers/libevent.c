@@ -1,6 +1,7 @@
 /* The same server on libevent's plain events. libevent says who is ready; the bytes are
  * common/conn's, as in the chapters, so that what differs from them is the loop alone. */
 #include "conn.h"
+#include "log.h"
 #include "net.h"
 
 #include <err.h>
@@ -74,7 +75,7 @@ static void add_client(int fd)
     struct event *event =
         conn != NULL ? event_new(base, fd, EV_READ | EV_PERSIST, on_client, NULL) : NULL;
     if (event == NULL || event_add(event, NULL) != 0) {
-        warn("client %d turned away", fd);
+        log_error("client %d turned away", fd);
         if (event != NULL)
             event_free(event);
         conn != NULL ? conn_close(conn) : (void)close(fd);
@@ -89,8 +90,6 @@ static void accept_clients(int most)
     static const struct timeval pause = {.tv_usec = RETRY_MS * 1000};
     for (int i = 0, client; i < most; i++) {
         enum net_accepted got = net_accept(listener, true, &client);
-        if (got == NET_FATAL)
-            err(1, "accept");
         if (got == NET_CLIENT)
             add_client(client);
         if (got == NET_EXHAUSTED) {

@@ -2,6 +2,7 @@
  * handed to uv_try_write() at once; only what the kernel did not take is copied, and reading stops
  * until it is sent. (The guide's way, a malloc() and a uv_write() for each message, costs up to
  * twice the CPU.) */
+#include "log.h"
 #include "net.h"
 
 #include <err.h>
@@ -104,7 +105,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
 static void on_client(uv_stream_t *server, int status)
 {
     if (status < 0) {
-        warnx("accept: %s", uv_strerror(status));
+        log_warning("accept: %s", uv_strerror(status));
         return;
     }
     struct client *client = calloc(1, sizeof *client);
@@ -114,7 +115,7 @@ static void on_client(uv_stream_t *server, int status)
     }
     clients++;
     if (net_verbose)
-        warnx("client %d", clients);
+        log_event("client %d", clients);
     if (uv_accept(server, (uv_stream_t *)client) < 0 ||
         uv_read_start((uv_stream_t *)client, give_buffer, on_read) < 0)
         end_client(client);

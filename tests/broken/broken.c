@@ -198,7 +198,7 @@ static void accept_some(void)
             exit(1); /* perror("accept"); exit(1); */
         if (got == NET_EXHAUSTED && defect != SPINS_WHEN_FULL)
             pause_end = net_now_ms() + PAUSE_MS; /* else poll() returns at once, for ever */
-        if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN || got == NET_FATAL)
+        if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN)
             return;
     }
 }
