@@ -33,7 +33,8 @@ enum {
 struct sleeper {
     int fd;
     pthread_t thread;
-    bool told; /* it knows that the server stops */
+    bool told;    /* it knows that the server stops */
+    bool settled; /* it owes nothing more: its client has got everything, and FIN */
     struct sleeper *previous, *next;
 };
 
@@ -41,10 +42,11 @@ struct sleeper {
 static struct {
     pthread_mutex_t lock;
     struct sleeper *sleepers;
-    int backlog_max;      /* how many may wait to be let in */
-    int threads;          /* started or about to start: for a moment more than are in the list */
-    atomic_bool closing;  /* first nobody more is let in, */
-    atomic_bool stopping; /* then everybody ends; read without the lock, between two echoes */
+    int backlog_max;        /* how many may wait to be let in */
+    int threads;            /* started or about to start: for a moment more than are in the list */
+    atomic_bool closing;    /* first nobody more is let in, */
+    atomic_bool stopping;   /* then everybody ends; read without the lock, between two echoes */
+    atomic_bool time_is_up; /* and those who still wait for a client give it up */
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void sleep_ms(int ms)
@@ -54,17 +56,26 @@ static void sleep_ms(int ms)
 
 /* ------------------------------------------------------------------ one client, one thread --- */
 
-/* send() in blocking mode waits for room, but may still take less than all: after a signal. */
+/* A signal has made a call return early: is there still time to call it again? */
+static bool interrupted(ssize_t result)
+{
+    return result < 0 && errno == EINTR && !shared.time_is_up;
+}
+
+/* send() in blocking mode waits for room, but may still take less than all: after a signal. If not
+ * all of it can be sent, the client must not take our close() for the end of its echo. */
 static int send_all(int fd, const char *bytes, size_t length)
 {
     while (length > 0) {
         ssize_t sent = send(fd, bytes, length, 0);
-        if (sent < 0 && errno != EINTR)
+        if (interrupted(sent))
+            continue;
+        if (sent < 0) {
+            net_reset_on_close(fd);
             return -1;
-        if (sent > 0) {
-            bytes += sent;
-            length -= (size_t)sent;
         }
+        bytes += sent;
+        length -= (size_t)sent;
     }
     return 0;
 }
@@ -85,35 +96,43 @@ static bool echo(int fd)
         if (received < 0 || send_all(fd, buffer, (size_t)received) < 0) {
             if (net_verbose)
                 log_event("client %d: %s", fd, strerror(errno));
-            net_reset_on_close(fd);
             return false; /* this client is lost; the others have their own threads */
         }
     }
     return true;
 }
 
+/* Sets one of the flags in a sleeper, which others look at. */
+static void set(bool *flag)
+{
+    pthread_mutex_lock(&shared.lock);
+    *flag = true;
+    pthread_mutex_unlock(&shared.lock);
+}
+
 /* The server stops: echo what has arrived until now, send FIN, then read on until the client's
  * own FIN. Without that close() might find unread bytes, and answer with RST instead of FIN, which
  * destroys the echo still on its way (RFC 1122 section 4.2.2.13). */
-static void finish(int fd)
+static void finish(struct sleeper *self)
 {
     char buffer[BUFFER_SIZE];
     ssize_t received = 0;
     int left = 0;
 
-    ioctl(fd, FIONREAD, &left);
+    ioctl(self->fd, FIONREAD, &left);
     while (left > 0) {
-        received = recv(fd, buffer, left < BUFFER_SIZE ? (size_t)left : BUFFER_SIZE, 0);
-        if (received < 0 && errno == EINTR)
+        received = recv(self->fd, buffer, left < BUFFER_SIZE ? (size_t)left : BUFFER_SIZE, 0);
+        if (interrupted(received))
             continue;
-        if (received <= 0 || send_all(fd, buffer, (size_t)received) < 0)
+        if (received <= 0 || send_all(self->fd, buffer, (size_t)received) < 0)
             return;
         left -= (int)received;
     }
-    shutdown(fd, SHUT_WR);
+    shutdown(self->fd, SHUT_WR);
+    set(&self->settled);
     do
-        received = recv(fd, buffer, sizeof buffer, 0);
-    while (received > 0 || (received < 0 && errno == EINTR));
+        received = recv(self->fd, buffer, sizeof buffer, 0);
+    while (received > 0 || interrupted(received));
 }
 
 static void enter(struct sleeper *self)
@@ -126,15 +145,8 @@ static void enter(struct sleeper *self)
     pthread_mutex_unlock(&shared.lock);
 }
 
-static void tell(struct sleeper *self)
-{
-    pthread_mutex_lock(&shared.lock);
-    self->told = true;
-    pthread_mutex_unlock(&shared.lock);
-}
-
-/* The list must not name a descriptor that is closed, or stop() would shut down whichever client
- * gets the same number next: unlink and close under one lock. */
+/* The list must not name a descriptor that is closed, or stop() would reset whichever client gets
+ * the same number next: unlink and close under one lock. */
 static void leave(struct sleeper *self)
 {
     pthread_mutex_lock(&shared.lock);
@@ -154,8 +166,8 @@ static void *serve(void *argument)
     struct sleeper self = {.fd = (int)(intptr_t)argument, .thread = pthread_self()};
     enter(&self);
     if (echo(self.fd)) {
-        tell(&self);
-        finish(self.fd);
+        set(&self.told);
+        finish(&self);
     }
     leave(&self);
     return NULL;
@@ -217,7 +229,7 @@ static void empty_backlog(int listener)
 static void *accept_clients(void *argument)
 {
     int listener = (int)(intptr_t)argument;
-    struct sleeper self = {.fd = listener, .thread = pthread_self()};
+    struct sleeper self = {.fd = listener, .thread = pthread_self(), .settled = true};
     enter(&self);
     while (!shared.closing) {
         int client;
@@ -241,27 +253,31 @@ static void wake(int signal)
     (void)signal;
 }
 
-/* Wakes the threads that have not noticed the stop, and returns how many there are in all. A signal
- * that comes just before recv() falls asleep is lost: so ask again. (shutdown(fd, SHUT_RD) would
- * wake it for sure. But then Linux answers what the client sends after our FIN with RST, and a BSD
- * throws away what had arrived. To shut down a listener wakes nobody on macOS.) */
+/* Wakes the threads that have not noticed the stop, or that its second is over, and returns how
+ * many there are in all. A signal that comes just before recv() falls asleep is lost: so ask again.
+ * (shutdown(fd, SHUT_RD) would wake it for sure. But then Linux answers what the client sends after
+ * our FIN with RST, and a BSD throws away what had arrived. To shut down a listener wakes nobody on
+ * macOS.) */
 static int wake_sleepers(void)
 {
     pthread_mutex_lock(&shared.lock);
     int threads = shared.threads;
     for (struct sleeper *s = shared.sleepers; s; s = s->next)
-        if (!s->told)
+        if (!s->told || shared.time_is_up)
             pthread_kill(s->thread, SIGUSR1);
     pthread_mutex_unlock(&shared.lock);
     return threads;
 }
 
-/* Whoever still sleeps, in recv() or in send(), wakes to a dead connection. */
-static void shut_sockets(void)
+/* A client that has not got everything by now gets RST, when its thread closes the connection or
+ * the process ends: FIN would say that this was all. */
+static void give_up(void)
 {
+    shared.time_is_up = true;
     pthread_mutex_lock(&shared.lock);
     for (struct sleeper *s = shared.sleepers; s; s = s->next)
-        shutdown(s->fd, SHUT_RDWR);
+        if (!s->settled)
+            net_reset_on_close(s->fd);
     pthread_mutex_unlock(&shared.lock);
 }
 
@@ -271,7 +287,7 @@ static void stop(void)
     for (int64_t deadline = net_now_ms() + STOP_MS; wake_sleepers() > 0; sleep_ms(LOOK_MS))
         if (net_now_ms() >= deadline)
             break;
-    shut_sockets();
+    give_up();
     for (int looks = 0; looks < 10 && wake_sleepers() > 0; looks++)
         sleep_ms(LOOK_MS);
 }

@@ -1,5 +1,6 @@
 #include "log.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -16,6 +17,18 @@ const char *log_name = "server";
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for what follows, and each `last` */
 static long left_out;                                    /* lines, since one was written */
 
+/* A terminal that is ready may have room for less than a line, and then write() sleeps all the
+ * same. O_NONBLOCK helps, and in a terminal that we have opened ourselves it is ours alone. */
+void log_open(void)
+{
+    const char *name = isatty(STDERR_FILENO) ? ttyname(STDERR_FILENO) : NULL;
+    int terminal = name ? open(name, O_WRONLY | O_NOCTTY | O_NONBLOCK) : -1;
+    if (terminal < 0)
+        return;
+    dup2(terminal, STDERR_FILENO);
+    close(terminal);
+}
+
 /* Returns false if stderr would not take it now. An error is no reason to wait: it is written. */
 static bool write_line(const char *message, int error)
 {
@@ -30,8 +43,7 @@ static bool write_line(const char *message, int error)
         return false;
     int length = snprintf(line, sizeof line, "%.64s: %s%s%.100s\n", log_name, message,
                           error ? ": " : "", error ? strerror(error) : "");
-    (void)!write(STDERR_FILENO, line, (size_t)length);
-    return true;
+    return write(STDERR_FILENO, line, (size_t)length) > 0 || errno != EAGAIN;
 }
 
 /* The caller holds the lock. */

@@ -20,6 +20,9 @@
 
 extern const char *log_name; /* the program's, which stands before each line */
 
+/* At the start: opens stderr anew if it is a terminal. */
+void log_open(void);
+
 /* A line. */
 #define log_warning(...) LOG_ONE_A_SECOND(0, __VA_ARGS__)
 

@@ -83,6 +83,7 @@ struct net_settings net_parse(int argc, char **argv, struct net_option *extra)
     char *slash = strrchr(argv[0], '/');
     log_name = argv[0] = slash ? slash + 1 : argv[0]; /* for getopt_long()'s messages, too */
     open_standard_descriptors();
+    log_open();
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'H')
             settings.host = optarg;
@@ -177,7 +178,8 @@ int net_listen(const struct net_settings *settings, bool nonblocking)
     char port[16];
     int fd = -1;
 
-    signal(SIGPIPE, SIG_IGN); /* a client that leaves is one send()'s error, not our end */
+    /* A client that leaves is one send()'s error, not our end. */
+    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, NULL);
     raise_descriptor_limit();
     snprintf(port, sizeof port, "%d", settings->port);
     int error = getaddrinfo(settings->host, port, &hints, &list);
