@@ -66,11 +66,11 @@ static int own_network(void)
     return 0;
 }
 
-static void set_abort_on_overflow(int value)
+/* Returns 0 or errno. In a container /proc/sys may be read-only. */
+static int set_abort_on_overflow(int value)
 {
     FILE *file = fopen("/proc/sys/net/ipv4/tcp_abort_on_overflow", "w");
-    if (!file || fprintf(file, "%d", value) < 0 || fclose(file) != 0)
-        err(1, "tcp_abort_on_overflow");
+    return !file || fprintf(file, "%d", value) < 0 || fclose(file) != 0 ? errno : 0;
 }
 
 /* More clients than there is room for shake hands, and then all send a byte. Returns how many of
@@ -109,11 +109,12 @@ int main(void)
     int error = own_network();
     for (int on = 0; on <= 1; on++) {
         printf("tcp_abort_on_overflow = %d: ", on);
+        if (!error)
+            error = set_abort_on_overflow(on);
         if (error) {
-            printf("not shown, no network namespace: %s\n", strerror(error));
+            printf("not shown, no network of our own: %s\n", strerror(error));
             continue;
         }
-        set_abort_on_overflow(on);
         int reset = overflow();
         printf("%d of %d clients were reset\n", reset, CLIENTS);
         expect((reset > 0) == on, "with 1 an overflow resets");
