@@ -14,7 +14,7 @@ extern const char *net_purpose; /* what --help calls the program: "A TCP echo se
 struct net_settings {
     const char *host; /* a name or an address, IPv4 or IPv6 */
     int port;         /* 0: the kernel picks a free one */
-    int backlog;      /* how many may wait for accept(), as in listen(2): see net_backlog_max() */
+    int backlog;      /* how many may wait for accept(). The kernel may allow fewer: listen(2) */
     /* Sets options of a chapter's own, before bind() and after it. Returns 0, or -1 with errno. It
      * may be NULL. setsockopt(2) */
     int (*prepare)(int fd, bool bound);
@@ -57,8 +57,9 @@ enum net_accepted {
 };
 
 /* Takes one connection from the backlog. Logs what was lost, and exhaustion once until somebody
- * gets in again. Whatever keeps failing is exhaustion in the end: the listener stays ready, and a
- * loop that looks again at once would spin. Safe in any thread. accept(2) */
+ * gets in again, and both at most once a second. Whatever keeps failing is exhaustion in the end:
+ * the listener stays ready, and a loop that looks again at once would spin. Safe in any thread.
+ * accept(2) */
 enum net_accepted net_accept(int listener, bool nonblocking, int *client);
 
 /* More than any system lets wait for accept() after listen(backlog): Linux takes one more than it

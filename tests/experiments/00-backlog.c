@@ -2,8 +2,8 @@
  *
  * The kernel finishes connections by itself and queues them for accept(). backlog bounds that
  * queue. When it is full, SYNs are dropped without a word; the client's kernel tries again after a
- * second, and again, and again. So a short backlog refuses nobody: it makes them wait, some of them
- * for long. (Linux queues one more than asked for.)
+ * second, and again, and again. So here a short backlog refuses nobody: it makes them wait, some of
+ * them for long. (Linux queues one more than asked for. What it refuses: 00-backlog-limit.)
  *
  * Expect:
  *   backlog 10: 11 of 100 connected while the server slept

@@ -1,8 +1,8 @@
 /* FD_SET() past the end of the set.
  *
- * An fd_set is an array of 1024 bits, and FD_SET(1024, &set) sets the first bit behind it: of
- * whatever lies there. Nothing notices, unless the program was built with _FORTIFY_SOURCE, which
- * makes the C library check, and end the program: better, but still the end of the server.
+ * With glibc an fd_set is an array of 1024 bits, and FD_SET(1024, &set) sets the first bit behind
+ * it: of whatever lies there. Nothing notices, unless the program was built with _FORTIFY_SOURCE,
+ * which makes the C library check, and end the program: better, but still the end of the server.
  *
  * Needs: linux
  * Build: -O2 -U_FORTIFY_SOURCE

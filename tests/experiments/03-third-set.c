@@ -1,7 +1,8 @@
-/* select()'s third set is not for errors.
+/* select()'s third set is not for errors, on Unix.
  *
  * It is for urgent data. A connection that was reset is readable: recv() says what is the matter.
- * Who watches for errors in the third set watches for something else.
+ * A program that watches for errors in the third set watches for something else. (On Windows it
+ * also tells of a connect() that has failed.)
  *
  * Expect:
  *   reset by its client: readable yes, third set no; recv(): Connection reset by peer

@@ -23,7 +23,7 @@
 #include <sys/epoll.h>
 #include <sys/select.h>
 
-enum { MOST = 4000, SELECTED = 400 /* the highest is below 1024 */, TRIES = 5 };
+enum { MOST = 4000, SELECTED = 400 /* the highest is below FD_SETSIZE */, TRIES = 5 };
 
 static struct pair *pairs;
 static struct pollfd *array;
