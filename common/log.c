@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A pipe that is ready takes PIPE_BUF bytes at once, and POSIX says that these are 512 or more. */
@@ -14,7 +15,7 @@ enum { LINE_MAX_LENGTH = 512, MESSAGE_MAX_LENGTH = 320 };
 
 const char *log_name = "server";
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for what follows, and each `last` */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for what follows, and each `last_ms` */
 static long left_out;                                    /* lines, since one was written */
 
 /* A terminal that is ready may have room for less than a line, and then write() sleeps all the
@@ -70,7 +71,7 @@ static void leave_out(void)
     left_out++;
 }
 
-void log_line(time_t *last, int error, const char *format, ...)
+void log_line(int64_t *last_ms, int error, const char *format, ...)
 {
     char message[MESSAGE_MAX_LENGTH];
     struct timespec now;
@@ -81,17 +82,17 @@ void log_line(time_t *last, int error, const char *format, ...)
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     clock_gettime(CLOCK_MONOTONIC, &now);
-    now.tv_sec++; /* a clock that starts at 0 must not look like "never" */
+    int64_t now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 
     pthread_mutex_lock(&lock);
-    if (last && *last == now.tv_sec) {
+    if (last_ms && *last_ms > 0 && now_ms - *last_ms < 1000) {
         leave_out();
     } else {
         say_left_out();
         if (!write_line(message, error))
             leave_out();
-        else if (last)
-            *last = now.tv_sec;
+        else if (last_ms)
+            *last_ms = now_ms;
     }
     pthread_mutex_unlock(&lock);
     errno = before;

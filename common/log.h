@@ -2,8 +2,8 @@
  *
  * stderr may be a pipe whose reader has stalled, and then write() sleeps: in a server with one
  * thread every client would sleep with it, and a client can provoke lines. So a line is written
- * only when poll() says that stderr takes one, and from one place in the code at most one in each
- * second. The others are counted; the next line says how many were left out, or the process's end.
+ * only when poll() says that stderr takes one, and from one place in the code at most one a second.
+ * The others are counted; the next line says how many were left out, or else the process's end.
  *
  * What remains: another process that writes to the same pipe may fill it between our poll() and
  * our write(); and a file is always ready, however slow its disk is. (O_NONBLOCK would help with
@@ -15,8 +15,8 @@
 #define LOG_H
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
-#include <time.h>
 
 extern const char *log_name; /* the program's, which stands before each line */
 
@@ -39,15 +39,15 @@ void log_open(void);
         exit(1);                                                                                   \
     } while (0)
 
-/* last: when a line from this place was last written, and NULL if that does not matter; error: an
- * errno, or 0. Call one of the above. */
-void log_line(time_t *last, int error, const char *format, ...)
+/* last_ms: when a line from this place was last written, 0: never; NULL if that does not matter.
+ * error: an errno, or 0. Call one of the above. */
+void log_line(int64_t *last_ms, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 #define LOG_ONE_A_SECOND(error, ...)                                                               \
     do {                                                                                           \
-        static time_t last;                                                                        \
-        log_line(&last, error, __VA_ARGS__);                                                       \
+        static int64_t last_ms;                                                                    \
+        log_line(&last_ms, error, __VA_ARGS__);                                                    \
     } while (0)
 
 #endif
