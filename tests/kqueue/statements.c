@@ -1403,6 +1403,45 @@ STATEMENT(s52_files_write, "VNODE: a write is NOTE_WRITE, a longer file NOTE_EXT
     close(kq);
 }
 
+STATEMENT(s52_files_grow_after_another_change,
+          "VNODE: what else happens before the file grows does not hide NOTE_EXTEND")
+{
+    int kq = kqueue_new();
+    struct place at = place_new();
+    watch(kq, at.fd, NOTE_SOME);
+    cr_assert_eq(chmod(at.file, 0640), 0);
+    cr_assert_eq(write(at.fd, "x", 1), 1);
+    fflags_t what = expect_one(kq, at.fd, EVFILT_VNODE).fflags;
+    cr_expect(what & NOTE_ATTRIB);
+    cr_expect(what & NOTE_WRITE);
+    cr_expect(what & NOTE_EXTEND, "after chmod()");
+    cr_assert_eq(rename(at.file, at.other), 0);
+    cr_assert_eq(write(at.fd, "x", 1), 1);
+    what = expect_one(kq, at.fd, EVFILT_VNODE).fflags;
+    cr_expect(what & NOTE_RENAME);
+    cr_expect(what & NOTE_EXTEND, "after rename()");
+    place_close(&at);
+    close(kq);
+}
+
+STATEMENT(s52_only_files, "VNODE of a socket or a pipe, which are no files: EINVAL")
+{
+    int kq = kqueue_new(), end[2];
+    struct pair p = pair_new(AF_INET);
+    cr_assert_eq(pipe(end), 0);
+    const int others[] = {p.end[0], end[0], end[1]};
+    for (size_t i = 0; i < 3; i++) {
+        struct kevent ev = change(others[i], EVFILT_VNODE, EV_ADD | EV_CLEAR, 0);
+        ev.fflags = NOTE_SOME;
+        cr_expect_eq(apply(kq, ev), EINVAL);
+        cr_expect_eq(apply(kq, change(others[i], EVFILT_VNODE, EV_DELETE, 0)), ENOENT);
+    }
+    close(end[0]);
+    close(end[1]);
+    pair_close(p);
+    close(kq);
+}
+
 STATEMENT(s52_files_rename_and_unlink, "VNODE follows the open file: rename, then unlink")
 {
     int kq = kqueue_new();

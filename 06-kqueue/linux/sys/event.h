@@ -31,10 +31,10 @@
  *
  * WHAT IS REFUSED
  *   ENOTSUP   EVFILT_AIO; NOTE_LOWAT; READ or WRITE on a file that is always ready (regular files,
- *             directories, /dev/null); VNODE on anything but a file or a directory; EVFILT_PROC
- *             with anything but NOTE_EXIT.
- *   EINVAL    an unknown filter; EV_ENABLE together with EV_DISABLE; a timer with a negative time
- *             or an unknown NOTE_ bit; an impossible signal, SIGKILL or SIGSTOP; a bad timeout.
+ *             directories, /dev/null); EVFILT_PROC with anything but NOTE_EXIT.
+ *   EINVAL    an unknown filter; EV_ENABLE together with EV_DISABLE; VNODE on anything but a
+ *             regular file or a directory; a timer with a negative time or an unknown NOTE_ bit;
+ *             an impossible signal, SIGKILL or SIGSTOP; a bad timeout.
  *   Not here at all: NOTE_TRACK, NOTE_FORK, NOTE_EXEC, EVFILT_EXCEPT, EV_KEEPUDATA, kqueue1().
  *
  * WHAT DIFFERS FROM A BSD
