@@ -49,7 +49,7 @@ struct server {
 
 static void close_conn(struct server *server, struct conn *conn);
 
-/* An event with EV_ERROR set answers a change, and its data is the errno. */
+/* An event with EV_ERROR set answers a change. This one was refused: data is the errno. */
 static void handle_error(struct server *server, const struct kevent *event)
 {
     struct conn *conn = conn_at(&server->conns, (int)event->ident);
