@@ -63,8 +63,8 @@ static void handle_error(struct server *server, const struct kevent *event)
     }
 }
 
-/* Sends the changes without waiting. EV_RECEIPT asks for an answer to each, and for nothing but
- * answers. */
+/* Sends the changes. EV_RECEIPT asks for an answer to each, and for nothing but answers: so
+ * kevent() has something to return at once, and neither waits nor can be interrupted. */
 static void send_changes(struct server *server)
 {
     struct kevent answers[EVENTS_PER_WAIT];
