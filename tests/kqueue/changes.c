@@ -42,7 +42,7 @@ Test(kqueue_changes, a_signal_interrupts_the_wait_that_brings_them)
  * refused. */
 Test(kqueue_changes, one_of_a_full_list_is_refused_at_the_stop)
 {
-    enum { MANY = 64, LAST = MANY - 1, STOP_MS = 1000 };
+    enum { MANY = 64 /* EVENTS_PER_WAIT of server.c */, LAST = MANY - 1, STOP_MS = 1000 };
     struct client c[MANY];
     start("2"); /* the first is the listener's */
     server_pause();
