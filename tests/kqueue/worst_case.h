@@ -93,7 +93,7 @@ static inline int worst_kevent(int kq, const struct kevent *changes, int change_
         count = worst_interrupt(kq, copy, change_count, events, event_count);
     else
         count = kevent(kq, copy, change_count, events, event_count, timeout);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; events && i < count; i++)
         if (events[i].ident == UINTPTR_MAX) {
             events[i].ident = (uintptr_t)refused;
             events[i].data = ENOMEM;
