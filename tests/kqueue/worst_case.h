@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include <sys/event.h>
@@ -83,8 +84,8 @@ static inline int worst_kevent(int kq, const struct kevent *changes, int change_
 
     if (change_count > WORST_CHANGES_MAX)
         abort();
-    for (int i = 0; i < change_count; i++)
-        copy[i] = changes[i];
+    if (change_count > 0)
+        memcpy(copy, changes, (size_t)change_count * sizeof *changes);
     int refused = worst_refuse(copy, change_count);
     bool waits = event_count > 0 && (!timeout || timeout->tv_sec > 0 || timeout->tv_nsec > 0);
     interrupted = !interrupted && change_count > 0 && waits && !(copy[0].flags & EV_RECEIPT) &&
