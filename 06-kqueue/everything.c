@@ -88,6 +88,7 @@ static void handle(const struct kevent *event)
 
 int main(int argc, char **argv)
 {
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
     pthread_t thread;
     struct kevent event = {0};
 
@@ -99,7 +100,7 @@ int main(int argc, char **argv)
     kq = kqueue();
     if (kq < 0)
         err(1, "kqueue");
-    signal(SIGINT, SIG_IGN);
+    sigaction(SIGINT, &ignore, NULL); /* else it would end us, beside being reported */
     change(SIGINT, EVFILT_SIGNAL, EV_ADD, 0, 0);
     change((uintptr_t)open_listener(), EVFILT_READ, EV_ADD, 0, 0);
     change((uintptr_t)file, EVFILT_VNODE, EV_ADD | EV_CLEAR,

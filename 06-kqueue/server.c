@@ -49,7 +49,7 @@ struct server {
 
 static void close_conn(struct server *server, struct conn *conn);
 
-/* An event with EV_ERROR set answers a change, and its data is the errno. */
+/* An event with EV_ERROR set answers a change. This one was refused: data is the errno. */
 static void handle_error(struct server *server, const struct kevent *event)
 {
     struct conn *conn = conn_at(&server->conns, (int)event->ident);
@@ -63,8 +63,8 @@ static void handle_error(struct server *server, const struct kevent *event)
     }
 }
 
-/* Sends the changes without waiting. EV_RECEIPT asks for an answer to each, and for nothing but
- * answers. */
+/* Sends the changes. EV_RECEIPT asks for an answer to each, and for nothing but answers: so
+ * kevent() has something to return at once, and neither waits nor can be interrupted. */
 static void send_changes(struct server *server)
 {
     struct kevent answers[EVENTS_PER_WAIT];
@@ -81,7 +81,8 @@ static void send_changes(struct server *server)
 }
 
 /* Notes a change for the next kevent(). NetBSD's filters and flags have 32 bits and no sign, but as
- * here none of them needs more than 16: they fit. */
+ * here none of them needs more than 16: they fit. And its EV_SET, before NetBSD 10, evaluates its
+ * first argument six times: &changes[change_count++] would put each field into another entry. */
 static void change(struct server *server, int ident, short filter, unsigned short flags)
 {
     if ((flags & EV_ADD) && (filter == EVFILT_READ || filter == EVFILT_WRITE) &&
@@ -89,7 +90,8 @@ static void change(struct server *server, int ident, short filter, unsigned shor
         flags |= server->clear;
     if (server->change_count == EVENTS_PER_WAIT)
         send_changes(server);
-    EV_SET(&server->changes[server->change_count++], (uintptr_t)ident, filter, flags, 0, 0, 0);
+    struct kevent *next = &server->changes[server->change_count++];
+    EV_SET(next, (uintptr_t)ident, filter, flags, 0, 0, 0);
 }
 
 /* A closed descriptor's number may be in use again before the changes are sent. */

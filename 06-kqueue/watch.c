@@ -18,7 +18,7 @@
 #ifndef O_EVTONLY
 #define O_EVTONLY O_RDONLY /* macOS: for watching only, and does not keep a volume mounted */
 #endif
-#define NOTE_GONE (NOTE_DELETE | NOTE_RENAME | NOTE_REVOKE) /* the name means it no more */
+#define NOTE_GONE (NOTE_DELETE | NOTE_RENAME | NOTE_REVOKE) /* it no longer has the name */
 #ifndef NOTE_TRUNCATE
 #define NOTE_TRUNCATE 0 /* OpenBSD has a bit of its own; elsewhere the size tells */
 #endif
@@ -114,7 +114,7 @@ static void close_directory(struct watch *watch)
  * directory above, which can be renamed as well, and so on up to the root. So say it, and end. */
 static void give_up(struct watch *watch)
 {
-    log_event("%s: its directory is gone: it is watched no more", watch->path);
+    log_event("%s: its directory is gone: no longer watched", watch->path);
     close_file(watch);
     close_directory(watch);
 }

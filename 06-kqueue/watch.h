@@ -10,9 +10,9 @@
 #include <sys/event.h>
 
 /* A file by its name, whichever file that is at the moment, as long as the directory that the name
- * is in keeps its own: when that is renamed or deleted, we say so and watch no more. Of a directory
- * further up nobody tells us, nor, over epoll, of a deletion: we find it out with the next event of
- * the file or the directory, and there may be none. */
+ * is in keeps its own: when that is renamed or deleted, we say so and no longer watch. Of a
+ * directory further up nobody tells us, nor, over epoll, of a deletion: we find it out with the
+ * next event of the file or the directory, and there may be none. */
 struct watch {
     const char *path, *folder; /* the file, and the directory that it is in */
     char *copy;                /* of path: dirname(3) makes folder out of it */

@@ -42,14 +42,18 @@ static void destroy(void *argument)
  * to read again is to add, which may fail; REACTOR_ERROR tells. */
 static int prepare(struct kevent *list, int fd, unsigned before, unsigned after)
 {
-    int count = 0;
-    if ((before ^ after) & REACTOR_READ)
-        EV_SET(&list[count++], (uintptr_t)fd, EVFILT_READ,
-               after & REACTOR_READ ? EV_ADD : EV_DELETE, 0, 0, 0);
-    if ((before ^ after) & REACTOR_WRITE)
-        EV_SET(&list[count++], (uintptr_t)fd, EVFILT_WRITE,
-               after & REACTOR_WRITE ? EV_ADD : EV_DELETE, 0, 0, 0);
-    return count;
+    struct kevent *next = list; /* EV_SET may evaluate its first argument several times */
+    if ((before ^ after) & REACTOR_READ) {
+        EV_SET(next, (uintptr_t)fd, EVFILT_READ, after & REACTOR_READ ? EV_ADD : EV_DELETE, 0, 0,
+               0);
+        next++;
+    }
+    if ((before ^ after) & REACTOR_WRITE) {
+        EV_SET(next, (uintptr_t)fd, EVFILT_WRITE, after & REACTOR_WRITE ? EV_ADD : EV_DELETE, 0, 0,
+               0);
+        next++;
+    }
+    return (int)(next - list);
 }
 
 /* Takes back what still waits for the next kevent(). That happens only if the handler of a refused

@@ -28,7 +28,6 @@ enum {
 };
 
 static unsigned char reply[READ_SIZE]; /* one thread, one buffer */
-static const char congestion[] = LOAD_CONGESTION;
 
 int load_init(struct load *load, int port, int capacity, size_t size)
 {
@@ -246,7 +245,7 @@ static int start_connecting(struct load *load, int number)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 #ifdef TCP_CONGESTION /* the same on every machine; the servers' side is the system's choice */
-    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, sizeof congestion - 1);
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, LOAD_CONGESTION, sizeof LOAD_CONGESTION - 1);
 #endif
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 || fcntl(fd, F_SETFL, O_NONBLOCK) != 0 ||
         bind_source(fd, number) != 0 ||

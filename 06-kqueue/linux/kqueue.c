@@ -930,8 +930,13 @@ static void vnode_event(struct kq *kq, struct knote *kn, uint32_t mask)
     }
     if (mask & (DIRECTORY_CHANGED | IN_MODIFY))
         what |= NOTE_WRITE;
-    if ((mask & IN_MODIFY) && now.st_size > kn->size)
-        what |= NOTE_EXTEND;
+    /* Only IN_MODIFY updates the size: chmod() and then write() are two events, and the file has
+     * grown before we see the first. */
+    if (mask & IN_MODIFY) {
+        if (now.st_size > kn->size)
+            what |= NOTE_EXTEND;
+        kn->size = now.st_size;
+    }
     if (mask & IN_MOVE_SELF)
         what |= NOTE_RENAME;
     /* IN_DELETE_SELF would come only after the last close(), which includes ours. */
@@ -940,7 +945,6 @@ static void vnode_event(struct kq *kq, struct knote *kn, uint32_t mask)
     else if (mask & IN_ATTRIB)
         what |= NOTE_ATTRIB;
     kn->links = now.st_nlink;
-    kn->size = now.st_size;
     kn->happened |= what & kn->asked;
     kn->pending = kn->happened != 0;
     active_add(kq, kn);
@@ -1008,7 +1012,7 @@ static int vnode_set(struct kq *kq, struct knote *kn, const struct kevent *chang
     if (kn->ident > INT_MAX || fstat((int)kn->ident, &now) < 0)
         return EBADF;
     if (!S_ISREG(now.st_mode) && !S_ISDIR(now.st_mode))
-        return ENOTSUP;
+        return EINVAL;
     int error = files_open(kq);
     if (error != 0)
         return error;

@@ -18,7 +18,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/epoll.h>
-#else
+#elif !defined POLLRDHUP
 #define POLLRDHUP POLLHUP /* where a FIN is reported so */
 #endif
 

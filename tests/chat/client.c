@@ -116,8 +116,8 @@ Test(client, a_line_that_is_too_long)
     strcpy(line, "x");
     for (int i = 0; i < PAIRS; i++)
         memcpy(line + 1 + 2 * i, "\xc3\xa9", 3);
-    sprintf(expected, "ann: %.*s\nann: %.*s\nann: %s\n", PIECE - 1, line, PIECE, line + PIECE - 1,
-            line + 2 * PIECE - 1);
+    snprintf(expected, sizeof expected, "ann: %.*s\nann: %.*s\nann: %s\n", PIECE - 1, line, PIECE,
+             line + PIECE - 1, line + 2 * PIECE - 1);
     strcat(line, "\n");
     type(&ann, line);
     size_t n = take(ann.out, got, strlen(expected), 20000);

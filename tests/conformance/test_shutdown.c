@@ -12,6 +12,13 @@
 
 SUITE(clause7_shutdown);
 
+/* What setpriority() takes for a process. */
+#ifdef __FreeBSD__
+typedef int priority_of;
+#else
+typedef id_t priority_of;
+#endif
+
 enum { SOON_MS = 700, AT_MOST_MS = 1500 };
 
 Test(clause7_shutdown, sigterm_without_clients)
@@ -217,7 +224,8 @@ Test(clause7_shutdown, in_a_flood)
     clients_open(c, MANY);
     for (int i = 0; i < FLOODS; i++)
         child[i] = flood(c, MANY, i % 2 == 0);
-    setpriority(PRIO_PROCESS, (id_t)server.pid, 10); /* it cannot keep up, and never sleeps */
+    /* It cannot keep up, and never sleeps. */
+    setpriority(PRIO_PROCESS, (priority_of)server.pid, 10);
     nap(500);
     server_signal(SIGTERM);
     bool ended = server_ended_within(HEARS_MS);

@@ -21,7 +21,8 @@ static int change_count;
 
 static void note(int fd, int filter, int flags)
 {
-    EV_SET(&changes[change_count++], (uintptr_t)fd, (short)filter, (unsigned short)flags, 0, 0, 0);
+    struct kevent *next = &changes[change_count++]; /* EV_SET may evaluate it often */
+    EV_SET(next, (uintptr_t)fd, (short)filter, (unsigned short)flags, 0, 0, 0);
 }
 
 static void forget(int fd)

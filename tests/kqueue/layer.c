@@ -1283,7 +1283,7 @@ LAYER(refusals, "what the layer can not do is refused: ENOTSUP or EINVAL, as the
         {full(file, EVFILT_READ, EV_ADD, 0, 0, 0), ENOTSUP},
         {full(file, EVFILT_WRITE, EV_ADD, 0, 0, 0), ENOTSUP},
         {full(null, EVFILT_READ, EV_ADD, 0, 0, 0), ENOTSUP},
-        {full(end[0], EVFILT_VNODE, EV_ADD, NOTE_WRITE, 0, 0), ENOTSUP},
+        {full(null, EVFILT_VNODE, EV_ADD, NOTE_WRITE, 0, 0), EINVAL},
         {full(getpid(), EVFILT_PROC, EV_ADD, NOTE_EXIT | 1, 0, 0), ENOTSUP},
         {full(getpid(), EVFILT_PROC, EV_ADD, 0, 0, 0), ENOTSUP},
         {full(0, EVFILT_PROC, EV_ADD, NOTE_EXIT, 0, 0), ESRCH},

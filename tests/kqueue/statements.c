@@ -849,6 +849,8 @@ STATEMENT(s33_a_dup_is_its_own, "a dup'ed descriptor, registered, gives its own 
     close(kq);
 }
 
+/* After the last event is gone it may go on to be readable, until a kevent() finds nothing: the
+ * BSDs look at the knotes only then. */
 STATEMENT(s34_a_kqueue_is_pollable, "a kqueue is readable while events are pending")
 {
     int kq = kqueue_new(), outer = kqueue_new();
@@ -862,7 +864,8 @@ STATEMENT(s34_a_kqueue_is_pollable, "a kqueue is readable while events are pendi
     cr_assert_eq(poll(&pollable, 1, SOON), 1);
     cr_assert_geq(expect_one(outer, kq, EVFILT_READ).data, 1);
     eat(p, 1);
-    cr_assert_eq(poll(&pollable, 1, NEVER), 0);
+    expect_none(kq);
+    cr_assert_eq(poll(&pollable, 1, NEVER), 0, "readable, though kevent() has just found nothing");
     add(kq, p.end[0], EVFILT_WRITE, 0);
     cr_assert_eq(poll(&pollable, 1, SOON), 1, "WRITE counts as well");
     pair_close(p);
@@ -1397,6 +1400,45 @@ STATEMENT(s52_files_write, "VNODE: a write is NOTE_WRITE, a longer file NOTE_EXT
     cr_assert_eq(chmod(at.file, 0640), 0);
     cr_assert(expect_one(kq, at.fd, EVFILT_VNODE).fflags & NOTE_ATTRIB);
     place_close(&at);
+    close(kq);
+}
+
+STATEMENT(s52_files_grow_after_another_change,
+          "VNODE: what else happens before the file grows does not hide NOTE_EXTEND")
+{
+    int kq = kqueue_new();
+    struct place at = place_new();
+    watch(kq, at.fd, NOTE_SOME);
+    cr_assert_eq(chmod(at.file, 0640), 0);
+    cr_assert_eq(write(at.fd, "x", 1), 1);
+    fflags_t what = expect_one(kq, at.fd, EVFILT_VNODE).fflags;
+    cr_expect(what & NOTE_ATTRIB);
+    cr_expect(what & NOTE_WRITE);
+    cr_expect(what & NOTE_EXTEND, "after chmod()");
+    cr_assert_eq(rename(at.file, at.other), 0);
+    cr_assert_eq(write(at.fd, "x", 1), 1);
+    what = expect_one(kq, at.fd, EVFILT_VNODE).fflags;
+    cr_expect(what & NOTE_RENAME);
+    cr_expect(what & NOTE_EXTEND, "after rename()");
+    place_close(&at);
+    close(kq);
+}
+
+STATEMENT(s52_only_files, "VNODE of a socket or a pipe, which are no files: EINVAL")
+{
+    int kq = kqueue_new(), end[2];
+    struct pair p = pair_new(AF_INET);
+    cr_assert_eq(pipe(end), 0);
+    const int others[] = {p.end[0], end[0], end[1]};
+    for (size_t i = 0; i < 3; i++) {
+        struct kevent ev = change(others[i], EVFILT_VNODE, EV_ADD | EV_CLEAR, 0);
+        ev.fflags = NOTE_SOME;
+        cr_expect_eq(apply(kq, ev), EINVAL);
+        cr_expect_eq(apply(kq, change(others[i], EVFILT_VNODE, EV_DELETE, 0)), ENOENT);
+    }
+    close(end[0]);
+    close(end[1]);
+    pair_close(p);
     close(kq);
 }
 

@@ -122,7 +122,7 @@ Test(kqueue_options, watch_says_when_the_directory_is_gone)
     cr_assert_eq(rename(directory, moved), 0);
     cr_assert_eq(mkdir(directory, 0700), 0);
     write_file(file, 0, "another");
-    expect_line("file: its directory is gone: it is watched no more");
+    expect_line("file: its directory is gone: no longer watched");
     AWAIT(3000, server_descriptors() == before - 2);
     cr_expect_eq(server_descriptors(), before - 2, "the file and the directory are still open");
     client_echo(&client, 10);

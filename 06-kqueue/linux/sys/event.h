@@ -31,10 +31,10 @@
  *
  * WHAT IS REFUSED
  *   ENOTSUP   EVFILT_AIO; NOTE_LOWAT; READ or WRITE on a file that is always ready (regular files,
- *             directories, /dev/null); VNODE on anything but a file or a directory; EVFILT_PROC
- *             with anything but NOTE_EXIT.
- *   EINVAL    an unknown filter; EV_ENABLE together with EV_DISABLE; a timer with a negative time
- *             or an unknown NOTE_ bit; an impossible signal, SIGKILL or SIGSTOP; a bad timeout.
+ *             directories, /dev/null); EVFILT_PROC with anything but NOTE_EXIT.
+ *   EINVAL    an unknown filter; EV_ENABLE together with EV_DISABLE; VNODE on anything but a
+ *             regular file or a directory; a timer with a negative time or an unknown NOTE_ bit;
+ *             an impossible signal, SIGKILL or SIGSTOP; a bad timeout.
  *   Not here at all: NOTE_TRACK, NOTE_FORK, NOTE_EXEC, EVFILT_EXCEPT, EV_KEEPUDATA, kqueue1().
  *
  * WHAT DIFFERS FROM A BSD
@@ -71,9 +71,6 @@
  *     (an eventfd; and on first use W, signalfd, inotify, and one for each timer and process).
  *     Until then kevent() may take changes for the closed number. And do not close a kqueue that
  *     another thread waits for: a BSD wakes that thread, here it goes on.
- *   The kqueue may be readable for poll() though kevent() finds nothing: after a signal or a change
- *     of a file that its knote is disabled for or did not ask for, or the hang-up of a disabled
- *     READ or WRITE. Such a kevent() takes it away: an outer loop wakes for nothing once each.
  *   A dup() of a kqueue is no kqueue: EBADF.
  *   EVFILT_VNODE needs /proc mounted. EVFILT_PROC needs Linux 5.3 (older: ENOTSUP), and timeouts
  *     finer than a millisecond 5.11 (older: rounded up).
@@ -177,7 +174,10 @@ struct kevent {
  * kqueue - make a new, empty kqueue.
  *
  * Returns its descriptor (close-on-exec), which the caller ends with close(). poll(), epoll and
- * other kqueues can wait for it: it is readable while events are pending, and seldom without.
+ * other kqueues can wait for it: it is readable while events are pending. It may be readable
+ * without, as on a BSD, until a kevent() finds nothing. Here that happens after a signal or a change
+ * of a file that a knote is disabled for or did not ask for, and after the hang-up of a disabled
+ * READ or WRITE.
  * Errors: -1 and errno EMFILE, ENFILE or ENOMEM. Manual page: kqueue(2).
  */
 int kqueue(void);
