@@ -70,7 +70,10 @@ static int own_network(void)
 static int set_abort_on_overflow(int value)
 {
     FILE *file = fopen("/proc/sys/net/ipv4/tcp_abort_on_overflow", "w");
-    return !file || fprintf(file, "%d", value) < 0 || fclose(file) != 0 ? errno : 0;
+    if (!file)
+        return errno;
+    fprintf(file, "%d", value);
+    return fclose(file) == 0 ? 0 : errno; /* it writes now */
 }
 
 /* More clients than there is room for shake hands, and then all send a byte. Returns how many of
