@@ -4,10 +4,15 @@
  * What the echo server promises is offered to every protocol:
  * - Half-close: after the peer's FIN everything unsent is still sent, then FIN, then close().
  * - Backpressure: while `high` bytes or more are unsent, nothing is read, until `low` are left.
- * - Turns: a turn is one recv() of at most 16 KiB and one or two send()s: nobody waits for long.
+ * - Turns: a turn is one recv() of at most 16 KiB, one or two send()s, and at most 64 messages for
+ *   on_data, fewer if these have 64 KiB. The rest has to wait for the next turn: the others come
+ *   first, and nobody waits for long.
  * - Idle costs nothing: buffers exist only while there is something in them.
  * - No RST on close: what the peer goes on sending is read and thrown away until its FIN, since
  *   close() with unread input destroys data in flight (RFC 1122 section 4.2.2.13).
+ * - RST on an error: a stream that ends before it has sent its FIN, because of a time limit, an
+ *   abort, a lack of memory or anything else, is reset. With a FIN the peer would take what it has
+ *   for all. RST also throws away what the kernel has taken from us and not yet sent.
  *
  * What is sent during a turn leaves at its end, in one send() (what a timer sends, at the end of
  * the next, which follows at once). So no handler is ever called from inside one of these
@@ -50,6 +55,10 @@ struct stream_handlers {
      * (STREAM_INPUT_MAX), ENOMEM, EIO (no errno was told), ECANCELED (stream_abort()). May be
      * NULL. */
     void (*on_close)(struct stream *stream, int error);
+
+    /* The peer has been silent for longer than stream_limit_silence() allows. NULL: the stream is
+     * closed, with a second for the peer to read what is unsent; so do it yourself. */
+    void (*on_silence)(struct stream *stream);
 };
 
 /* Streams that belong together; {0} is an empty one. To walk over it:
@@ -66,8 +75,10 @@ struct stream *stream_next(const struct stream *stream);
 struct stream *stream_open(struct reactor *reactor, int fd, const struct stream_handlers *handlers,
                            struct stream_list *list, void *argument);
 
-/* The same for a new connection to that address, the first one only: try `to->ai_next` yourself.
- * You may send at once; on_close says if it fails, ECONNREFUSED or another. NULL with errno. */
+/* The same for a new connection to the first of these addresses that accepts it, each tried after
+ * the one before has failed. You may send at once; on_close says if all fail, ECONNREFUSED or
+ * another. The list must stay until then, or until something arrives. NULL with errno, if it is
+ * not even possible to begin. getaddrinfo(3), connect(2) */
 struct stream *stream_connect(struct reactor *reactor, const struct addrinfo *to,
                               const struct stream_handlers *handlers, struct stream_list *list,
                               void *argument);
@@ -90,7 +101,8 @@ void stream_set_marks(struct stream *stream, size_t low, size_t high);
 void stream_read_while_full(struct stream *stream);
 
 /* No on_data until resumed. The peer, if it goes on sending, has to wait; if it is lost meanwhile,
- * you learn that when you send or resume. */
+ * on_close tells you within about a second: no backend reports on a descriptor of which nothing is
+ * wanted, so a timer asks the kernel. */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 
@@ -104,7 +116,12 @@ void stream_close(struct stream *stream, int within_ms);
 /* For a server that stops: as if the peer's FIN came after what has arrived until now. */
 void stream_stop(struct stream *stream, int within_ms);
 
-/* Closes at the end of this turn, with no regard for what is unsent. */
+/* Closes at the end of this turn, with RST, whatever is unsent. */
 void stream_abort(struct stream *stream);
+
+/* Time limits for the peer, from now on; 0: none. first_ms: for its first message, until on_data
+ * has used up something, or for its FIN. idle_ms: between then and its end, without a byte in
+ * either direction. What happens then: on_silence. ENOMEM. */
+int stream_limit_silence(struct stream *stream, int first_ms, int idle_ms);
 
 #endif

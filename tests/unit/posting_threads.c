@@ -74,7 +74,6 @@ static void check_sum(struct job *job)
         wrong = 1;
     sum->loop->jobs_done++;
     stop_if_complete(sum->loop);
-    free(sum);
 }
 
 static void on_signal(struct reactor *reactor, int signal, void *argument)

@@ -60,8 +60,9 @@ static void on_close(struct stream *stream, int error)
     reactor_stop(stream_reactor(stream));
 }
 
-static const struct stream_handlers lines = {on_data, on_end, on_drain, on_close};
-static const struct stream_handlers echo = {on_data_echo, NULL, NULL, on_close};
+static const struct stream_handlers lines = {
+    .on_data = on_data, .on_end = on_end, .on_drain = on_drain, .on_close = on_close};
+static const struct stream_handlers echo = {.on_data = on_data_echo, .on_close = on_close};
 
 /* pair[0] is the stream's. Small buffers, so that a few thousand bytes fill them. */
 static struct stream *open_stream(struct reactor *reactor, const struct stream_handlers *handlers,
@@ -180,7 +181,8 @@ static size_t pause_after_each(struct stream *stream, const char *bytes, size_t 
 
 ON_EVERY_BACKEND(paused_in_the_middle_of_what_has_arrived)
 {
-    static const struct stream_handlers handlers = {pause_after_each, on_end, NULL, on_close};
+    static const struct stream_handlers handlers = {
+        .on_data = pause_after_each, .on_end = on_end, .on_close = on_close};
     int pair[2];
     struct stream *stream = open_stream(reactor, &handlers, pair);
     give(pair[1], "1\n2\n3\n", 6);
@@ -206,7 +208,8 @@ static size_t answer_much(struct stream *stream, const char *bytes, size_t lengt
 
 ON_EVERY_BACKEND(full_with_input_left_and_the_end_behind_it)
 {
-    static const struct stream_handlers handlers = {answer_much, on_end, NULL, on_close};
+    static const struct stream_handlers handlers = {
+        .on_data = answer_much, .on_end = on_end, .on_close = on_close};
     int pair[2];
     static char sink[20000];
     struct stream *stream = open_stream(reactor, &handlers, pair);
@@ -254,7 +257,7 @@ static size_t say_goodbye(struct stream *stream, const char *bytes, size_t lengt
 
 ON_EVERY_BACKEND(close_flushes_and_sends_no_reset)
 {
-    static const struct stream_handlers handlers = {say_goodbye, NULL, NULL, on_close};
+    static const struct stream_handlers handlers = {.on_data = say_goodbye, .on_close = on_close};
     static char much[100000];
     char answer[8];
     int pair[2];
