@@ -541,7 +541,7 @@ ON_EVERY_BACKEND(a_peer_is_closed_when_no_byte_moves)
     int64_t last = 0, longest = 0;
     for (int i = 0; i < 60 && seen.closes == 0; i++) {
         int64_t before = reactor_now_ms(reactor);
-        if (i % 2)
+        if (i < 30) /* one direction, then the other, each longer than the limit */
             give(pair[1], "x", 1);
         else
             stream_send(stream, "y", 1);
