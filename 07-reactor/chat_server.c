@@ -14,7 +14,7 @@
 enum {
     BACKLOG_MAX = 256 * 1024, /* unsent bytes of a member, at most, before it has to go */
     LEAVE_MS = 10000,         /* for one who goes: to read what it was sent, and why */
-    SILENT_LEAVE_MS = 1000,   /* the same for one who said nothing, and probably reads nothing */
+    SILENT_LEAVE_MS = 1000,   /* for one that was silent: it may not read either */
 };
 
 static struct service service;

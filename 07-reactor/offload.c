@@ -4,9 +4,10 @@
  *
  * A client may leave while its work runs. A job cannot be called back; so it holds on to the
  * client, and the client's memory stays until the last of its jobs is done. Only the loop's thread
- * touches clients: their count of jobs needs no lock. At the end of the program nothing can call
- * back a getaddrinfo() either: so nobody waits for it, and its client, who has waited for a second,
- * gets RST in place of an answer. */
+ * touches clients: their count of jobs needs no lock.
+ *
+ * The program cannot call a job back at its own end either, and does not wait for it. A client that
+ * has no answer a second after the signal gets RST. */
 #include <err.h>
 #include <netdb.h>
 #include <netinet/in.h>

@@ -1,6 +1,6 @@
-/* A thread that works cannot be stopped: pthread_cancel() may leave locks of the C library locked
- * for ever. So pool_destroy() joins only threads that have nothing to do. The others it leaves
- * alone; what they still touch is theirs, and the last of them frees the pool. */
+/* Nothing can stop a thread that works: pthread_cancel() may leave locks of the C library locked
+ * forever. So pool_destroy() joins the idle threads and leaves the others alone. Each of these
+ * frees its job when the work ends, and the last one frees the pool. */
 #include "pool.h"
 
 #include <errno.h>
@@ -26,7 +26,7 @@ struct pool {
     pthread_cond_t work_or_stop;
     struct queue waiting, finished;
     bool stopping;
-    int users; /* once stopping: who still touches the pool; the last one frees it */
+    int users; /* once stopping: the threads that still use this, pool_destroy()'s too */
     int workers;
     struct worker worker[];
 };

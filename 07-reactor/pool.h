@@ -1,6 +1,6 @@
 /* A pool of threads for work that blocks: the loop must not, they may. A job is memory from
- * malloc(). It belongs to the pool from pool_submit() on, which frees it; its done() is called once
- * before that. */
+ * malloc(), and belongs to the pool from pool_submit() on. The pool calls its done() once, and
+ * frees it. */
 #ifndef POOL_H
 #define POOL_H
 
@@ -20,11 +20,11 @@ struct pool *pool_create(struct reactor *reactor, int threads);
  * others has to set one. */
 void pool_submit(struct pool *pool, struct job *job);
 
-/* When the reactor has stopped and will not run again, but before reactor_destroy(). Calls all
- * done() that were not called yet, also of work that has not begun or is not finished: they may not
- * look at anything that work() changes, and not submit any more. Does not wait for work that has
- * begun: nobody could say how long that takes. Its thread goes on, touches nothing but its job, and
- * frees that in the end; or it ends with the process. */
+/* Call it when the reactor has stopped and will not run again, but before reactor_destroy(). It
+ * does not wait for work that has begun, since nobody knows how long that takes: the thread goes
+ * on, touches nothing but its job, and frees it in the end, unless the process ends first. All
+ * done() that were not called yet are called now, also for work that has not begun or is not
+ * finished: they must not look at anything that work() changes, and must not submit. */
 void pool_destroy(struct pool *pool);
 
 #endif

@@ -80,10 +80,12 @@ static struct net_settings read_options(struct service *service, int argc, char 
         {"backend", true, "--backend NAME   epoll, kqueue, poll or select (the best)", NULL},
         {"first-message-timeout", true,
          "--first-message-timeout SECONDS\n"
-         "                   close who sends no whole message for so long, 0: never (30)",
+         "                   close clients without a whole message by then (30; 0: never)",
          "30"},
         {"idle-timeout", true,
-         "--idle-timeout SECONDS\n                   close who is quiet for so long (never)", NULL},
+         "--idle-timeout SECONDS\n                   close clients that are quiet for so long "
+         "(never)",
+         NULL},
     };
     for (int i = 0; extra && extra[i].name; i++)
         option[EXTRA + i] = extra[i];

@@ -46,7 +46,7 @@ struct stream {
     struct reactor_timer look;           /* it is not watched: is it still there? */
     const struct addrinfo *next_address; /* while it connects: the one to try if this fails */
     int64_t moved_ms;                    /* when a byte last moved */
-    int idle_ms;                         /* how long the peer may be silent; 0: for ever */
+    int idle_ms;                         /* the longest silence; 0: no limit */
     int fd, error;
     uint32_t turn; /* in which these were handed to on_data: */
     int turn_messages;

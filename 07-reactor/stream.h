@@ -5,14 +5,15 @@
  * - Half-close: after the peer's FIN everything unsent is still sent, then FIN, then close().
  * - Backpressure: while `high` bytes or more are unsent, nothing is read, until `low` are left.
  * - Turns: a turn is one recv() of at most 16 KiB, one or two send()s, and at most 64 messages for
- *   on_data, fewer if these have 64 KiB. The rest has to wait for the next turn: the others come
- *   first, and nobody waits for long.
+ *   on_data, fewer if these have 64 KiB. The rest waits for the next turn. The others come first,
+ *   so that nobody waits for long.
  * - Idle costs nothing: buffers exist only while there is something in them.
  * - No RST on close: what the peer goes on sending is read and thrown away until its FIN, since
  *   close() with unread input destroys data in flight (RFC 1122 section 4.2.2.13).
- * - RST on an error: a stream that ends before it has sent its FIN, because of a time limit, an
- *   abort, a lack of memory or anything else, is reset. With a FIN the peer would take what it has
- *   for all. RST also throws away what the kernel has taken from us and not yet sent.
+ * - RST on an error: a time limit, an abort, a lack of memory or any other error resets the
+ *   connection, because after a FIN the peer would take what it has for all. RST also throws away
+ *   what the kernel has taken from us and not yet sent. A stream that has sent everything and its
+ *   FIN, and only waits for the peer's, is closed without RST.
  *
  * What is sent during a turn leaves at its end, in one send() (what a timer sends, at the end of
  * the next, which follows at once). So no handler is ever called from inside one of these
@@ -56,8 +57,8 @@ struct stream_handlers {
      * NULL. */
     void (*on_close)(struct stream *stream, int error);
 
-    /* The peer has been silent for longer than stream_limit_silence() allows. NULL: the stream is
-     * closed, with a second for the peer to read what is unsent; so do it yourself. */
+    /* The peer has been silent for as long as stream_limit_silence() allows. NULL: the stream is
+     * closed, as by stream_close() within a second; so do it yourself. */
     void (*on_silence)(struct stream *stream);
 };
 
@@ -75,10 +76,11 @@ struct stream *stream_next(const struct stream *stream);
 struct stream *stream_open(struct reactor *reactor, int fd, const struct stream_handlers *handlers,
                            struct stream_list *list, void *argument);
 
-/* The same for a new connection to the first of these addresses that accepts it, each tried after
- * the one before has failed. You may send at once; on_close says if all fail, ECONNREFUSED or
- * another. The list must stay until then, or until something arrives. NULL with errno, if it is
- * not even possible to begin. getaddrinfo(3), connect(2) */
+/* The same for a new connection. It tries these addresses in turn, the next one when one has
+ * failed, and gives each as long as the kernel does. You may send at once; stream_fd() may change
+ * until it is connected. on_close says if all have failed, ECONNREFUSED or another. The list must
+ * stay until the first on_data or on_close. NULL with errno if it could not even begin.
+ * getaddrinfo(3), connect(2) */
 struct stream *stream_connect(struct reactor *reactor, const struct addrinfo *to,
                               const struct stream_handlers *handlers, struct stream_list *list,
                               void *argument);
@@ -100,9 +102,9 @@ void stream_set_marks(struct stream *stream, size_t low, size_t high);
  * read would wait for ever. */
 void stream_read_while_full(struct stream *stream);
 
-/* No on_data until resumed. The peer, if it goes on sending, has to wait; if it is lost meanwhile,
- * on_close tells you within about a second: no backend reports on a descriptor of which nothing is
- * wanted, so a timer asks the kernel. */
+/* No on_data until resumed. The peer, if it goes on sending, has to wait. If it is reset meanwhile,
+ * on_close tells you within about a second: no backend reports on a descriptor that is not watched,
+ * so a timer asks the kernel. */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 
@@ -116,12 +118,12 @@ void stream_close(struct stream *stream, int within_ms);
 /* For a server that stops: as if the peer's FIN came after what has arrived until now. */
 void stream_stop(struct stream *stream, int within_ms);
 
-/* Closes at the end of this turn, with RST, whatever is unsent. */
+/* Closes at the end of this turn, with RST, and throws away what is unsent. */
 void stream_abort(struct stream *stream);
 
-/* Time limits for the peer, from now on; 0: none. first_ms: for its first message, until on_data
- * has used up something, or for its FIN. idle_ms: between then and its end, without a byte in
- * either direction. What happens then: on_silence. ENOMEM. */
+/* Time limits, from now on; on_silence is called when one is over. first_ms: for the first message,
+ * that is until on_data has used something up, or the peer has sent FIN. idle_ms: afterwards, for
+ * each silence, in which no byte goes either way. 0: no limit. ENOMEM. */
 int stream_limit_silence(struct stream *stream, int first_ms, int idle_ms);
 
 #endif

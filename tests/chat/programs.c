@@ -431,8 +431,8 @@ Test(programs, offload_stops_whatever_its_workers_do)
     }
 }
 
-/* 16 look-ups of one client may be under way. Who asks behind 10,000 lines of somebody who does not
- * read is answered after these, and the lines wait where they cost the server nothing. */
+/* 16 look-ups of one client may be under way. A client that asks behind another one's 10,000 lines
+ * waits for these 16 alone, and the lines wait where they cost the server nothing. */
 Test(programs, offload_bounds_what_one_client_may_ask)
 {
     enum { LINES = 10000, LINE = 10, ANSWER = 20, AHEAD = 16 };
@@ -521,7 +521,8 @@ Test(programs, relay_closes_a_client_without_a_byte)
 }
 
 #ifdef __linux__
-/* Silent clients have all descriptors, and more of them wait; yet somebody who speaks is served. */
+/* Silent clients have all descriptors, and more of them wait; yet a client that speaks is served.
+ */
 Test(programs, silent_clients_keep_nobody_out_for_long)
 {
     enum { SILENT = 15 };
@@ -563,8 +564,8 @@ Test(programs, streams_have_an_idle_timeout)
     cr_expect_eq(server_stop(&server), 0);
 }
 
-/* Whoever reads nothing of what it is owed has a second at the stop, and then hears that it is not
- * all. */
+/* At the stop a client that reads nothing of what it is owed has a second, and then hears that it
+ * has not got all. */
 Test(programs, stamp_resets_a_client_that_is_owed_answers_at_the_end)
 {
     static char lines[1 << 20];

@@ -157,7 +157,7 @@ static void drain(int fd)
         continue;
 }
 
-/* A name is what has to be said in time. Who has one may be silent for as long as it likes. */
+/* The name has to come in time. A member that has one may be silent for as long as it likes. */
 Test(room, who_gives_no_name_is_told_to_leave)
 {
     server = server_start("CHAT_SERVER", "--port 0 --first-message-timeout 1");

@@ -464,7 +464,7 @@ static void talk(struct reactor *reactor, size_t take, size_t held, size_t lengt
     struct stream *first = stream_open(reactor, ring[0], &other, NULL, NULL);
     struct stream *second = stream_open(reactor, ring[1], &other, NULL, NULL);
     cr_assert(first && second);
-    cr_assert_eq(stream_send(first, "x", 1), 0); /* goes to and fro, for ever */
+    cr_assert_eq(stream_send(first, "x", 1), 0); /* goes to and fro */
     for (size_t sent = 0; sent < length; run_for(reactor, 0)) {
         ssize_t n = write(pair[1], much, length - sent);
         sent += n > 0 ? (size_t)n : 0;

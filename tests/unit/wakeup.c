@@ -48,8 +48,8 @@ static void count_signal(struct reactor *reactor, int signal, void *argument)
     raised[0]++;
 }
 
-/* Whatever the moment in which a signal comes: it wakes the loop, or is seen by it. Here it comes
- * in the middle of the loop's look at the signals, and nothing else wakes the loop later. */
+/* A signal may come in the middle of the loop's look at the signals, and nothing else may wake the
+ * loop later. */
 ON_EVERY_BACKEND(signal_that_comes_while_signals_are_handled)
 {
     int low = SIGUSR1 < SIGUSR2 ? SIGUSR1 : SIGUSR2, high = SIGUSR1 + SIGUSR2 - low;
