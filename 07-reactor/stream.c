@@ -279,12 +279,12 @@ static void deliver(struct stream *stream, const char *fresh, size_t length)
         die(stream, EMSGSIZE);
 }
 
-/* The peer has ended, or we have read all that had arrived before the stop; and on_data has been
- * offered all of it. */
+/* The peer has ended, or we have read all that had arrived before the stop. on_data has been
+ * offered all of it: see settle(). */
 static void end_input(struct stream *stream)
 {
     bool ended = stream->peer_ended || (stream->stopping && stream->left == 0);
-    if (!ended || !may_deliver(stream) || stream->more)
+    if (!ended || !may_deliver(stream))
         return;
     stream->state = ENDED;
     has_spoken(stream);

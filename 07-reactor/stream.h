@@ -40,8 +40,9 @@ enum {
 
 struct stream_handlers {
     /* These bytes have arrived. Returns how many it has used up: one message, or all. It is called
-     * again with the rest until it returns 0; the rest then waits for more to arrive. The bytes
-     * are valid during the call. */
+     * again with the rest until it returns 0; the rest then waits for more to arrive, or for
+     * stream_resume(), or for unsent bytes to fall to `low`. The bytes are valid during the call.
+     */
     size_t (*on_data)(struct stream *stream, const char *bytes, size_t length);
 
     /* The peer has sent FIN, or stream_stop() was called. rest: what on_data had left. NULL: all

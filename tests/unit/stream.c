@@ -199,6 +199,57 @@ ON_EVERY_BACKEND(paused_in_the_middle_of_what_has_arrived)
     cr_expect_eq(seen.rest, 0);
 }
 
+static size_t not_now(struct stream *stream, const char *bytes, size_t length)
+{
+    if (seen.data++ == 0) {
+        stream_pause(stream);
+        return 0;
+    }
+    seen.data--;
+    return on_data(stream, bytes, length);
+}
+
+static size_t not_while_much_is_unsent(struct stream *stream, const char *bytes, size_t length)
+{
+    static char much[20000];
+    if (seen.data == 0 && stream_unsent(stream) == 0)
+        cr_assert_eq(stream_send(stream, much, sizeof much), 0);
+    return stream_unsent(stream) > 0 ? 0 : on_data(stream, bytes, length);
+}
+
+/* on_data left it although it was whole. Nothing more arrives; it comes back all the same. */
+ON_EVERY_BACKEND(what_on_data_could_not_do_comes_back_with_a_resume_or_a_drain)
+{
+    static const struct stream_handlers pauses = {.on_data = not_now, .on_close = on_close};
+    static const struct stream_handlers fills = {.on_data = not_while_much_is_unsent,
+                                                 .on_close = on_close};
+    static char sink[20000];
+    int pair[2];
+    struct stream *stream = open_stream(reactor, &pauses, pair);
+    give(pair[1], "a line\n", 7);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.length, 0);
+    stream_resume(stream);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.length, 7);
+    stream_abort(stream);
+    run_for(reactor, 10);
+
+    stream = open_stream(reactor, &fills, pair);
+    stream_set_marks(stream, 0, 10000);
+    give(pair[1], "a line\n", 7);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.length, 0);
+    seen.data = 1;
+    for (int i = 0; i < 500 && seen.length == 0; i++) {
+        read_all(pair[1], sink, sizeof sink);
+        run_for(reactor, 2);
+    }
+    cr_expect_eq(seen.length, 7);
+    stream_abort(stream);
+    run_for(reactor, 10);
+}
+
 static size_t answer_much(struct stream *stream, const char *bytes, size_t length)
 {
     static char much[20000];
@@ -453,7 +504,7 @@ static void talk(struct reactor *reactor, size_t take, size_t held, size_t lengt
 {
     static const struct stream_handlers talks = {.on_data = count_in_turn, .on_close = on_close};
     static const struct stream_handlers other = {.on_data = count_other};
-    static char much[120000];
+    static char much[STREAM_INPUT_MAX + 20000];
     int pair[2], ring[2];
     memset(&turn, 0, sizeof turn);
     turn.take = take;
@@ -493,6 +544,13 @@ ON_EVERY_BACKEND(a_turn_hands_over_64_kib_and_the_message_that_passes_that)
     talk(reactor, 2000, 100000, 120000);
     cr_expect(turn.bytes_max >= 65536 && turn.bytes_max < 65536 + 2000, "%zu bytes",
               turn.bytes_max);
+}
+
+/* Messages that are here are no message that is too long. */
+ON_EVERY_BACKEND(much_that_waits_for_the_next_turn_is_not_too_long)
+{
+    talk(reactor, 100, STREAM_INPUT_MAX + 1, STREAM_INPUT_MAX + 20000);
+    cr_expect_eq(turn.messages_max, 64);
 }
 
 static void note_silence(struct stream *stream)
