@@ -493,6 +493,34 @@ Test(programs, a_client_without_a_message_is_closed)
     expect_a_limit_for_the_first_message("OFFLOAD", "127.0", ".0.1\n", "127.0.0.1 127.0.0.1\n");
 }
 
+/* The default, in all programs at once; on one backend, because it takes so long. */
+Test(programs, thirty_seconds_for_the_first_message)
+{
+    enum { PROGRAMS = 4 };
+    static const char *const variable[PROGRAMS] = {"STAMP", "OFFLOAD", "RELAY", "CHAT_SERVER"};
+    struct program server[PROGRAMS];
+    struct pollfd silent[PROGRAMS];
+    int count = getenv("CHAT_SERVER") ? PROGRAMS : PROGRAMS - 1, listener = -1;
+    const char *backend = getenv("REACTOR_BACKEND");
+    if (backend && strcmp(backend, "poll") != 0)
+        cr_skip_test("once is enough");
+    for (int i = 0; i < count; i++) {
+        if (strcmp(variable[i], "RELAY") == 0)
+            listener = target_start(&server[i]);
+        else
+            server[i] = server_start(variable[i], "--port 0");
+        silent[i] = (struct pollfd){.fd = dial(&server[i]), .events = POLLIN};
+    }
+    int64_t start = now_ms();
+    cr_expect_eq(poll(silent, (nfds_t)count, 29000), 0, "after %d ms", (int)(now_ms() - start));
+    for (int i = 0; i < count; i++) {
+        cr_expect_eq(poll(&silent[i], 1, patient(4000)), 1, "%s", variable[i]);
+        close(silent[i].fd);
+        cr_expect_eq(server_stop(&server[i]), 0);
+    }
+    close(listener);
+}
+
 /* A byte is the message there. Both ends hear of the end, and neither can take it for a FIN. */
 Test(programs, relay_closes_a_client_without_a_byte)
 {
