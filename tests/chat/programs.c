@@ -494,7 +494,7 @@ Test(programs, a_client_without_a_message_is_closed)
 }
 
 /* The default, in all programs at once; on one backend, because it takes so long. */
-Test(programs, thirty_seconds_for_the_first_message)
+Test(programs, a_first_message_has_thirty_seconds)
 {
     enum { PROGRAMS = 4 };
     static const char *const variable[PROGRAMS] = {"STAMP", "OFFLOAD", "RELAY", "CHAT_SERVER"};
@@ -590,6 +590,19 @@ Test(programs, streams_have_an_idle_timeout)
     close(quiet);
     close(busy);
     cr_expect_eq(server_stop(&server), 0);
+}
+
+Test(programs, limits_of_time_are_checked)
+{
+    static const char *const wrong[] = {
+        "--idle-timeout 0", "--idle-timeout 86401", "--first-message-timeout -1",
+        "--first-message-timeout 86401", "--first-message-timeout 1s"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char options[96];
+        snprintf(options, sizeof options, "--port 0 %s", wrong[i]);
+        struct program none = program_start("STAMP", options, "/dev/null");
+        cr_expect_eq(program_end(&none, 5000), 2, "%s", wrong[i]);
+    }
 }
 
 /* At the stop a client that reads nothing of what it is owed has a second, and then hears that it
