@@ -23,6 +23,7 @@
 #include "buffer.h"
 #include "chat.h"
 #include "frame.h"
+#include "log.h"
 #include "net.h"
 
 enum { ANSWER_MS = 5000 }; /* after the end of input, for what the room still owes us */
@@ -73,7 +74,7 @@ static void say_lines(void)
 static void give_up(struct reactor *reactor, struct reactor_timer *timer)
 {
     (void)reactor, (void)timer;
-    warnx("the server does not answer");
+    log_warning("the server does not answer");
     client.status = 1;
     stream_abort(client.room);
 }
@@ -114,14 +115,14 @@ static void read_input(void)
         length = 0;
     } else if (length <= 0) {
         if (length < 0) {
-            warn("input");
+            log_error("input");
             client.status = 1;
         }
         end_input();
         return;
     }
     if (buffer_add(&client.typed, bytes, (size_t)length) < 0)
-        err(1, "input");
+        log_fatal("input");
     say_lines();
     want_input(stream_unsent(client.room) < STREAM_HIGH);
 }
@@ -155,7 +156,7 @@ static void show(const struct chat_message *message)
         if (field[i])
             field[i][chat_clean(field[i], strlen(field[i]))] = '\0';
     if (message->error) {
-        warnx("%s", message->error);
+        log_warning("%s", message->error);
         client.status = 1;
     } else if (message->user[0]) {
         printf("%s: %s\n", message->user, message->text);
@@ -163,7 +164,7 @@ static void show(const struct chat_message *message)
         printf("* %s\n", message->text);
     }
     if (fflush(stdout) == EOF || ferror(stdout))
-        err(1, "output");
+        log_fatal("output");
 }
 
 static size_t on_data(struct stream *stream, const char *bytes, size_t length)
@@ -173,7 +174,7 @@ static size_t on_data(struct stream *stream, const char *bytes, size_t length)
     if (content == FRAME_PARTIAL)
         return 0;
     if (content < 0 || !chat_parse(bytes + FRAME_HEADER, (size_t)content, &message)) {
-        warnx("this is no chat server");
+        log_warning("this is no chat server");
         client.status = 1;
         stream_abort(stream);
         return length;
@@ -187,7 +188,8 @@ static void on_close(struct stream *stream, int error)
 {
     (void)stream;
     if (client.status == 0 && (error || !client.ended)) {
-        warnx("the server has gone%s%s", error ? ": " : "", error ? strerror(error) : "");
+        errno = error; /* 0: it has sent FIN */
+        log_error("the server has gone");
         client.status = 1;
     }
     leave_input(); /* the rest of this turn would send what it reads to a stream that is no more */
@@ -265,7 +267,7 @@ int main(int argc, char **argv)
     say("", 0); /* enters the room */
     open_input();
     if (reactor_run(client.reactor) < 0)
-        err(1, "%s", reactor_backend(client.reactor));
+        log_fatal("%s", reactor_backend(client.reactor));
     reactor_destroy(client.reactor);
     free(client.typed.bytes);
     return client.status;

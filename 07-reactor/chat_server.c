@@ -14,6 +14,7 @@
 enum {
     BACKLOG_MAX = 256 * 1024, /* unsent bytes of a member, at most, before it has to go */
     LEAVE_MS = 10000,         /* for one who goes: to read what it was sent, and why */
+    SILENT_LEAVE_MS = 1000,   /* for one that was silent: it may not read either */
 };
 
 static struct service service;
@@ -22,13 +23,13 @@ struct member {
     char name[CHAT_NAME_MAX + 1]; /* empty: not yet in the room */
 };
 
-static void dismiss(struct stream *stream, const char *why)
+static void dismiss(struct stream *stream, const char *why, int within_ms)
 {
     char *json = chat_error_json(why);
     if (json)
         frame_send(stream, json, strlen(json));
     free(json);
-    stream_close(stream, LEAVE_MS);
+    stream_close(stream, within_ms);
 }
 
 /* To everybody in the room. The one who is too slow is told after all that it has not read yet. */
@@ -40,7 +41,7 @@ static void broadcast(const char *json)
         if (!member || !member->name[0])
             continue;
         if (stream_unsent(s) + FRAME_HEADER + length > BACKLOG_MAX)
-            dismiss(s, "you read too slowly");
+            dismiss(s, "you read too slowly", LEAVE_MS);
         else if (frame_send(s, json, length) < 0 && errno != EPIPE) /* EPIPE: it is leaving */
             stream_abort(s);
     }
@@ -103,7 +104,7 @@ static size_t on_data(struct stream *stream, const char *bytes, size_t length)
         chat_free(&message);
     }
     if (wrong)
-        dismiss(stream, wrong);
+        dismiss(stream, wrong, LEAVE_MS);
     return content < 0 ? length : FRAME_HEADER + (size_t)content;
 }
 
@@ -123,6 +124,11 @@ static void on_close(struct stream *stream, int error)
     free(member);
 }
 
+static void on_silence(struct stream *stream)
+{
+    dismiss(stream, "you have said nothing for too long", SILENT_LEAVE_MS);
+}
+
 static void on_open(struct stream *stream)
 {
     struct member *member = calloc(1, sizeof *member);
@@ -134,11 +140,12 @@ static void on_open(struct stream *stream)
 
 int main(int argc, char **argv)
 {
-    service =
-        (struct service){.purpose = "A chat room",
-                         .handlers = {.on_data = on_data, .on_end = on_end, .on_close = on_close},
-                         .on_open = on_open};
-    struct net_option options[] = {SERVICE_BACKEND, {0}};
-    service_open(&service, argc, argv, options);
+    service = (struct service){.purpose = "A chat room",
+                               .handlers = {.on_data = on_data,
+                                            .on_end = on_end,
+                                            .on_close = on_close,
+                                            .on_silence = on_silence},
+                               .on_open = on_open};
+    service_open(&service, argc, argv, NULL);
     return service_run(&service);
 }

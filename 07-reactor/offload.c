@@ -4,7 +4,10 @@
  *
  * A client may leave while its work runs. A job cannot be called back; so it holds on to the
  * client, and the client's memory stays until the last of its jobs is done. Only the loop's thread
- * touches clients: their count of jobs needs no lock. */
+ * touches clients: their count of jobs needs no lock.
+ *
+ * The program cannot call a job back at its own end either, and does not wait for it. A client that
+ * has no answer a second after the signal gets RST. */
 #include <err.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -12,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "pool.h"
 #include "service.h"
@@ -40,7 +43,8 @@ static void look_up(struct job *job)
 {
     struct lookup *lookup = (struct lookup *)job;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
-    usleep((useconds_t)slow_ms * 1000); /* --slow: a name server far away */
+    const struct timespec far_away = {slow_ms / 1000, slow_ms % 1000 * 1000000L};
+    nanosleep(&far_away, NULL); /* --slow: a name server far away */
     int error = getaddrinfo(lookup->name, NULL, &hints, &list);
     if (!error) {
         error = getnameinfo(list->ai_addr, list->ai_addrlen, lookup->address,
@@ -71,7 +75,6 @@ static void answer(struct job *job)
         else
             stream_resume(client->stream);
     }
-    free(lookup);
 }
 
 static void ask(struct stream *stream, const char *name, size_t length)
@@ -136,17 +139,18 @@ static void stop_pool(void)
 
 int main(int argc, char **argv)
 {
-    struct service service = {.purpose = "Answers each line, a host's name, with its address",
-                              .handlers = {on_data, on_end, NULL, on_close},
-                              .on_open = on_open};
+    struct service service = {
+        .purpose = "Answers each line, a host's name, with its address",
+        .handlers = {.on_data = on_data, .on_end = on_end, .on_close = on_close},
+        .on_open = on_open};
     struct net_option options[] = {
-        SERVICE_BACKEND,
         {"workers", true, "--workers N      threads that look names up (4)", "4"},
         {"slow", true, "--slow MS        let each look-up take so much longer (0)", "0"},
         {0}};
     service_open(&service, argc, argv, options);
-    slow_ms = net_number("--slow", options[2].value, 0, 60000);
-    pool = pool_create(service.reactor, net_number("--workers", options[1].value, 1, 256));
+    int workers = net_number("--workers", options[0].value, 1, 256);
+    slow_ms = net_number("--slow", options[1].value, 0, 60000);
+    pool = pool_create(service.reactor, workers);
     if (!pool)
         err(1, "workers");
     service.at_end = stop_pool;

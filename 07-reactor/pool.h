@@ -1,11 +1,12 @@
-/* A pool of threads for work that blocks: the loop must not, they may. A job belongs to the pool
- * from pool_submit() until its done() is called; each job gets that call, exactly once. */
+/* A pool of threads for work that blocks: the loop must not, they may. A job is memory from
+ * malloc(), and belongs to the pool from pool_submit() on. The pool calls its done() once, and
+ * frees it. */
 #ifndef POOL_H
 #define POOL_H
 
 #include "reactor.h"
 
-/* Put it into a struct of your own. */
+/* The first member of a struct of your own. */
 struct job {
     void (*work)(struct job *job); /* in a thread of the pool: touch nothing but the job */
     void (*done)(struct job *job); /* in the reactor's thread, afterwards */
@@ -19,9 +20,11 @@ struct pool *pool_create(struct reactor *reactor, int threads);
  * others has to set one. */
 void pool_submit(struct pool *pool, struct job *job);
 
-/* When the reactor has stopped and will not run again, but before reactor_destroy(): waits for the
- * work that has begun, however long that takes, and calls all done() that were not called yet, also
- * of work that never began. They may not submit any more. */
+/* Call it when the reactor has stopped and will not run again, but before reactor_destroy(). It
+ * does not wait for work that has begun, since nobody knows how long that takes: the thread goes
+ * on, touches nothing but its job, and frees it in the end, unless the process ends first. All
+ * done() that were not called yet are called now, also for work that has not begun or is not
+ * finished: they must not look at anything that work() changes, and must not submit. */
 void pool_destroy(struct pool *pool);
 
 #endif

@@ -236,6 +236,11 @@ void reactor_stop(struct reactor *reactor)
     reactor->stopping = true;
 }
 
+uint32_t reactor_turn(const struct reactor *reactor)
+{
+    return reactor->turn;
+}
+
 int64_t reactor_now_ms(struct reactor *reactor)
 {
     if (reactor->now_ms == 0 || !reactor->running) { /* between runs much time may pass */

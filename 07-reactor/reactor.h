@@ -53,6 +53,10 @@ const char *reactor_backend_name(int i);
 int reactor_run(struct reactor *reactor);
 void reactor_stop(struct reactor *reactor);
 
+/* The number of the turn: one for all of its handlers, another in the next turn. A handler that is
+ * called several times in a turn can tell how much of it it has had. */
+uint32_t reactor_turn(const struct reactor *reactor);
+
 /* ----------------------------------------------------------------------------- descriptors --- */
 
 typedef void reactor_handler(struct reactor *reactor, int fd, unsigned ready, void *argument);

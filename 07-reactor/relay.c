@@ -1,5 +1,8 @@
-/* A relay: whoever connects here is connected to another server, and every byte goes through, both
- * ways. Half-close and backpressure come with the streams. */
+/* A relay: a client that connects here is connected to another server, and every byte goes through,
+ * both ways. Half-close and backpressure come with the streams. What goes through is not ours to
+ * understand: it may be complete only when it ends with FIN. So every end that is not a FIN is
+ * passed on as RST: a reset, a time limit, a lack of memory. The first message, for its time limit,
+ * is the client's first byte. */
 #include <err.h>
 #include <netdb.h>
 #include <sys/socket.h>
@@ -8,7 +11,7 @@
 #include "service.h"
 
 static struct service service;
-static struct addrinfo *target; /* the first of its addresses is the one that is tried */
+static struct addrinfo *target; /* the other server's addresses, to be tried in turn */
 
 /* A stream's argument is the stream at the other end, or NULL once that is gone. */
 static size_t on_data(struct stream *from, const char *bytes, size_t length)
@@ -60,18 +63,21 @@ static void on_open(struct stream *client)
 int main(int argc, char **argv)
 {
     service = (struct service){.purpose = "Relays connections to another server",
-                               .handlers = {on_data, on_end, on_drain, on_close},
+                               .handlers = {.on_data = on_data,
+                                            .on_end = on_end,
+                                            .on_drain = on_drain,
+                                            .on_close = on_close,
+                                            .on_silence = stream_abort},
                                .on_open = on_open};
     struct net_option options[] = {
-        SERVICE_BACKEND,
         {"to-host", true, "--to-host ADDR   the other server (127.0.0.1)", "127.0.0.1"},
         {"to-port", true, "--to-port N      its port (7000)", "7000"},
         {0}};
     service_open(&service, argc, argv, options);
-    (void)net_number("--to-port", options[2].value, 1, 65535);
-    int error = getaddrinfo(options[1].value, options[2].value,
-                            &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &target);
+    const char *host = options[0].value, *port = options[1].value;
+    (void)net_number("--to-port", port, 1, 65535);
+    int error = getaddrinfo(host, port, &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &target);
     if (error)
-        errx(1, "resolve %s: %s", options[1].value, gai_strerror(error));
+        errx(1, "resolve %s: %s", host, gai_strerror(error));
     return service_run(&service);
 }

@@ -17,8 +17,13 @@ static void take(struct service *service, int fd)
     if (!stream) {
         log_error("client %d turned away", fd);
         close(fd);
-    } else if (service->on_open) {
+        return;
+    }
+    if (service->on_open)
         service->on_open(stream);
+    if (stream_limit_silence(stream, service->first_ms, service->idle_ms) < 0) {
+        log_error("client %d turned away", fd);
+        stream_abort(stream);
     }
 }
 
@@ -67,15 +72,43 @@ static void on_signal(struct reactor *reactor, int signal, void *argument)
         reactor_stop(reactor);
 }
 
+static struct net_settings read_options(struct service *service, int argc, char **argv,
+                                        struct net_option *extra, const char **backend)
+{
+    enum { BACKEND, FIRST, IDLE, EXTRA, MAX = 8 };
+    struct net_option option[MAX + 1] = {
+        {"backend", true, "--backend NAME   epoll, kqueue, poll or select (the best)", NULL},
+        {"first-message-timeout", true,
+         "--first-message-timeout SECONDS\n"
+         "                   close clients without a whole message by then (30; 0: never)",
+         "30"},
+        {"idle-timeout", true,
+         "--idle-timeout SECONDS\n                   close clients that are quiet for so long "
+         "(never)",
+         NULL},
+    };
+    for (int i = 0; extra && extra[i].name; i++)
+        option[EXTRA + i] = extra[i];
+    struct net_settings settings = net_parse(argc, argv, option);
+    for (int i = 0; extra && extra[i].name; i++)
+        extra[i].value = option[EXTRA + i].value;
+
+    *backend = option[BACKEND].value;
+    service->first_ms = 1000 * net_number("--first-message-timeout", option[FIRST].value, 0, 86400);
+    if (option[IDLE].value)
+        service->idle_ms = 1000 * net_number("--idle-timeout", option[IDLE].value, 1, 86400);
+    service->backlog = settings.backlog;
+    return settings;
+}
+
 void service_open(struct service *service, int argc, char **argv, struct net_option *extra)
 {
+    const char *backend;
     net_purpose = service->purpose;
-    struct net_settings settings = net_parse(argc, argv, extra);
-    const char *backend = extra[0].value;
+    struct net_settings settings = read_options(service, argc, argv, extra, &backend);
     service->listener = net_listen(&settings, true);
     if (service->listener < 0)
         exit(1);
-    service->backlog = settings.backlog;
     service->retry = (struct reactor_timer){.handler = accept_again, .argument = service};
     service->reactor = reactor_create(backend);
     if (!service->reactor && backend && errno == EINVAL)

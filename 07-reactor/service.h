@@ -1,5 +1,6 @@
 /* What all servers made of streams have in common: they listen, accept, survive a lack of
- * descriptors, and stop as the echo server does. stamp.c is the smallest example. */
+ * descriptors, close clients that say nothing, and stop as the echo server does. stamp.c is the
+ * smallest example. */
 #ifndef SERVICE_H
 #define SERVICE_H
 
@@ -16,20 +17,21 @@ struct service {
     struct stream_list streams; /* those who came */
     struct stream_list opened;  /* the program's, for others: the end waits for these, too */
     int listener, backlog;      /* -1 once it stops; its --backlog */
+    int first_ms, idle_ms;      /* for stream_limit_silence() */
     struct reactor_timer retry;
 };
 
-/* The first of the options for service_open(). */
-#define SERVICE_BACKEND                                                                            \
-    {                                                                                              \
-        "backend", true, "--backend NAME   epoll, kqueue, poll or select (the best)", NULL         \
-    }
-
-/* Listens, makes a reactor. Says what is wrong and ends the process if that does not work. */
+/* Reads the options, listens, makes a reactor. Says what is wrong and ends the process if that does
+ * not work. extra: the program's own options, as for net_parse(), at most 5; or NULL.
+ *
+ * All have --backend, --first-message-timeout and --idle-timeout. A client that has not yet sent a
+ * whole message may be anything, and has a descriptor that others may need: so that limit holds
+ * unless it is switched off. How long a known client may be silent only the user can say. */
 void service_open(struct service *service, int argc, char **argv, struct net_option *extra);
 
 /* Runs until SIGINT or SIGTERM: then no more is accepted, what has arrived is handled, everybody
- * gets FIN and has a second to leave. Frees all; returns the program's exit status. */
+ * gets FIN and has a second to leave. A client that is still owed something after that, its answer
+ * or a part of it, gets RST. Frees all; returns the program's exit status. */
 int service_run(struct service *service);
 
 #endif

@@ -35,7 +35,6 @@ int main(int argc, char **argv)
 {
     struct service service = {.purpose = "Answers each line with the time and the line",
                               .handlers = {.on_data = on_data, .on_end = on_end}};
-    struct net_option options[] = {SERVICE_BACKEND, {0}};
-    service_open(&service, argc, argv, options);
+    service_open(&service, argc, argv, NULL);
     return service_run(&service);
 }

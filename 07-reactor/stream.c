@@ -18,12 +18,19 @@
 #include <unistd.h>
 
 #include "buffer.h"
+#include "net.h"
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* then the program has to ignore SIGPIPE */
 #endif
 
-enum { READ_MAX = 16 * 1024 };
+enum {
+    READ_MAX = 16 * 1024,
+    TURN_MESSAGES = 64, /* handed to on_data in one turn, at most; or this many bytes: */
+    TURN_BYTES = 64 * 1024,
+    LOOK_MS = 1000,  /* how often we ask for a peer that is not watched */
+    LEAVE_MS = 1000, /* for a peer that was silent for too long: to read what it is owed */
+};
 
 struct stream {
     struct reactor *reactor;
@@ -33,11 +40,23 @@ struct stream {
     struct stream *previous, *next;
     struct buffer in, out; /* what on_data has left; what is unsent */
     size_t low, high;
-    struct reactor_timer soon;     /* at the end of this turn there is something to do */
-    struct reactor_timer deadline; /* of closing */
+    struct reactor_timer soon;           /* at the end of this turn there is something to do */
+    struct reactor_timer deadline;       /* of closing */
+    struct reactor_timer silence;        /* the peer may have been silent for too long */
+    struct reactor_timer look;           /* it is not watched: is it still there? */
+    const struct addrinfo *next_address; /* while it connects: the one to try if this fails */
+    int64_t moved_ms;                    /* when a byte last moved */
+    int idle_ms;                         /* the longest silence; 0: no limit */
     int fd, error;
+    uint32_t turn; /* in which these were handed to on_data: */
+    int turn_messages;
+    size_t turn_bytes;
     int left; /* once stopping: how much had arrived and is not yet read */
     enum { OPEN, ENDED, CLOSING, LINGERING, DEAD } state;
+    bool connecting;
+    bool spoken;              /* the peer has: its first message was used up, or it has ended */
+    bool more;                /* on_data has not been offered all that is in `in` */
+    bool watched;             /* the reactor waits for something of it */
     bool paused;              /* by the program */
     bool full;                /* by what is unsent */
     bool reads_while_full;    /* asked for by the program */
@@ -59,6 +78,9 @@ static void wait_for(struct stream *stream)
     unsigned interest = stream->blocked ? REACTOR_WRITE : 0U;
     if (!stream->peer_ended && (may_deliver(stream) || stream->state == LINGERING))
         interest |= REACTOR_READ;
+    stream->watched = interest != 0;
+    if (!stream->watched && !stream->look.position)
+        (void)reactor_timer_start(stream->reactor, &stream->look, LOOK_MS, 0);
     reactor_modify(stream->reactor, stream->fd, interest);
 }
 
@@ -74,6 +96,8 @@ static void die(struct stream *stream, int error)
 {
     if (stream->state == DEAD)
         return;
+    if (error && stream->state != LINGERING) /* a FIN would say that it has got all */
+        net_reset_on_close(stream->fd);
     stream->state = DEAD;
     stream->error = error;
     at_end_of_turn(stream);
@@ -87,8 +111,10 @@ static void bury(struct stream *stream)
     reactor_remove(stream->reactor, stream->fd);
     if (stream->handlers->on_close)
         stream->handlers->on_close(stream, stream->error);
-    reactor_timer_stop(stream->reactor, &stream->soon); /* on_close may have started it */
+    reactor_timer_stop(stream->reactor, &stream->soon); /* on_close may have started some */
     reactor_timer_stop(stream->reactor, &stream->deadline);
+    reactor_timer_stop(stream->reactor, &stream->silence);
+    reactor_timer_stop(stream->reactor, &stream->look);
     close(stream->fd);
     free(stream->in.bytes);
     free(stream->out.bytes);
@@ -101,6 +127,69 @@ static void bury(struct stream *stream)
     free(stream);
     if (list && list->count == 0 && list->on_empty)
         list->on_empty(reactor);
+}
+
+/* ------------------------------------------------------------------------------ connecting --- */
+
+static void on_ready(struct reactor *reactor, int fd, unsigned ready, void *argument);
+
+static int close_keeping_errno(int fd)
+{
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static bool begin_to_connect(int fd, const struct addrinfo *to)
+{
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
+        return false;
+    return connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS;
+}
+
+/* A socket for the first of these addresses that does not fail at once. *to: the one after it. */
+static int next_socket(const struct addrinfo **to)
+{
+    int fd = -1;
+    for (; fd < 0 && *to; *to = (*to)->ai_next) {
+        fd = socket((*to)->ai_family, SOCK_STREAM, 0);
+        if (fd >= 0 && !begin_to_connect(fd, *to))
+            fd = close_keeping_errno(fd);
+    }
+    return fd;
+}
+
+/* What the kernel has against this connection: 0, or an errno. It tells each error once. */
+static int pending_error(int fd)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+        return errno;
+    return error;
+}
+
+/* It is connected, or that has failed: then another socket takes its place, with the next address.
+ * What is unsent waits meanwhile. */
+static void finish_connecting(struct stream *stream)
+{
+    int error = pending_error(stream->fd);
+    stream->connecting = false;
+    if (!error)
+        return;
+    int fd = next_socket(&stream->next_address);
+    if (fd >= 0 && reactor_add(stream->reactor, fd, REACTOR_WRITE, on_ready, stream) < 0)
+        fd = close_keeping_errno(fd);
+    if (fd < 0) {
+        die(stream, error);
+        return;
+    }
+    reactor_remove(stream->reactor, stream->fd);
+    close(stream->fd);
+    stream->fd = fd;
+    stream->connecting = true;
 }
 
 /* -------------------------------------------------------------------------------- one turn --- */
@@ -125,21 +214,45 @@ static void flush(struct stream *stream)
             die(stream, errno);
             return;
         }
-        if (sent > 0)
+        if (sent > 0) {
             buffer_use(out, (size_t)sent);
+            stream->moved_ms = reactor_now_ms(stream->reactor);
+        }
     }
     stream->blocked = buffer_length(out) > 0;
     if (stream->full && buffer_length(out) <= stream->low) {
         stream->full = false;
         if (stream->handlers->on_drain)
             stream->handlers->on_drain(stream);
-        at_end_of_turn(stream); /* on_data may have left something because of that */
+        stream->more = buffer_length(&stream->in) > 0; /* left because of that, perhaps */
     }
     if (buffer_length(out) == 0 && stream->finishing)
         send_fin(stream);
 }
 
-/* Hands over what is there, and keeps what is left. */
+/* The limit for the first message is over; the one for silence begins. */
+static void has_spoken(struct stream *stream)
+{
+    if (stream->spoken)
+        return;
+    stream->spoken = true;
+    reactor_timer_stop(stream->reactor, &stream->silence);
+    if (stream->idle_ms > 0)
+        (void)reactor_timer_start(stream->reactor, &stream->silence, stream->idle_ms, 0);
+}
+
+/* Has so much been handed over that now it is the others' turn? */
+static bool turn_is_over(struct stream *stream)
+{
+    if (stream->turn != reactor_turn(stream->reactor)) {
+        stream->turn = reactor_turn(stream->reactor);
+        stream->turn_messages = 0;
+        stream->turn_bytes = 0;
+    }
+    return stream->turn_messages >= TURN_MESSAGES || stream->turn_bytes >= TURN_BYTES;
+}
+
+/* Hands over what is there, or as much of it as a turn allows, and keeps what is left. */
 static void deliver(struct stream *stream, const char *fresh, size_t length)
 {
     bool held = buffer_length(&stream->in) > 0;
@@ -149,26 +262,32 @@ static void deliver(struct stream *stream, const char *fresh, size_t length)
     }
     const char *bytes = held ? stream->in.bytes + stream->in.start : fresh;
     size_t all = held ? buffer_length(&stream->in) : length, used = 0, now = 1;
-    while (used < all && now > 0 && may_deliver(stream)) {
+    while (used < all && now > 0 && may_deliver(stream) && !turn_is_over(stream)) {
         now = stream->handlers->on_data(stream, bytes + used, all - used);
         used += now;
+        stream->turn_messages++;
+        stream->turn_bytes += now;
     }
+    stream->more = used < all && now > 0;
+    if (used > 0)
+        has_spoken(stream);
     if (held)
         buffer_use(&stream->in, stream->state == OPEN ? used : all);
     else if (stream->state == OPEN && buffer_add(&stream->in, bytes + used, all - used) < 0)
         die(stream, ENOMEM);
-    if (buffer_length(&stream->in) > STREAM_INPUT_MAX)
+    if (!stream->more && buffer_length(&stream->in) > STREAM_INPUT_MAX)
         die(stream, EMSGSIZE);
 }
 
-/* The peer has ended, or we have read all that had arrived before the stop; and on_data has been
- * offered all of it (if the end of the turn has something to do, it may be that). */
+/* The peer has ended, or we have read all that had arrived before the stop. on_data has been
+ * offered all of it: see settle(). */
 static void end_input(struct stream *stream)
 {
     bool ended = stream->peer_ended || (stream->stopping && stream->left == 0);
-    if (!ended || !may_deliver(stream) || stream->soon.position > 0)
+    if (!ended || !may_deliver(stream))
         return;
     stream->state = ENDED;
+    has_spoken(stream);
     if (stream->handlers->on_end)
         stream->handlers->on_end(stream,
                                  stream->in.bytes ? stream->in.bytes + stream->in.start : "",
@@ -186,7 +305,7 @@ static void receive(struct stream *stream)
     size_t room = sizeof bytes;
     if (stream->state == OPEN && stream->stopping && stream->left < READ_MAX)
         room = (size_t)stream->left;
-    if (room == 0)
+    if (room == 0 || (stream->state == OPEN && stream->more)) /* what is here comes first */
         return;
     ssize_t received = recv(stream->fd, bytes, room, 0);
     if (received < 0) {
@@ -196,6 +315,7 @@ static void receive(struct stream *stream)
     }
     stream->left -= stream->stopping ? (int)received : 0;
     stream->peer_ended = received == 0;
+    stream->moved_ms = reactor_now_ms(stream->reactor);
     if (stream->state == OPEN)
         deliver(stream, bytes, (size_t)received);
     else if (stream->peer_ended && stream->fin_sent)
@@ -204,7 +324,9 @@ static void receive(struct stream *stream)
 
 static void settle(struct stream *stream)
 {
-    if (stream->state == OPEN)
+    if (stream->more && may_deliver(stream))
+        at_end_of_turn(stream); /* of the next one, if this one has had its part */
+    else if (stream->state == OPEN)
         end_input(stream);
     if (stream->state == DEAD)
         bury(stream);
@@ -218,9 +340,11 @@ static void on_ready(struct reactor *reactor, int fd, unsigned ready, void *argu
     (void)reactor, (void)fd;
     if (ready & REACTOR_ERROR)
         die(stream, EIO);
-    if (ready & REACTOR_WRITE && stream->state != DEAD)
+    if (stream->connecting && stream->state != DEAD)
+        finish_connecting(stream);
+    if (ready & REACTOR_WRITE && stream->state != DEAD && !stream->connecting)
         flush(stream);
-    if (ready & REACTOR_READ && stream->state != DEAD)
+    if (ready & REACTOR_READ && stream->state != DEAD && !stream->connecting)
         receive(stream);
     settle(stream);
 }
@@ -231,7 +355,7 @@ static void on_soon(struct reactor *reactor, struct reactor_timer *timer)
     (void)reactor;
     if (stream->state != DEAD && !stream->blocked)
         flush(stream);
-    if (may_deliver(stream) && buffer_length(&stream->in) > 0)
+    if (may_deliver(stream) && stream->more)
         deliver(stream, NULL, 0);
     settle(stream);
 }
@@ -240,6 +364,32 @@ static void on_deadline(struct reactor *reactor, struct reactor_timer *timer)
 {
     (void)reactor;
     die(timer->argument, ETIMEDOUT);
+}
+
+static void on_silence(struct reactor *reactor, struct reactor_timer *timer)
+{
+    struct stream *stream = timer->argument;
+    int64_t left = stream->moved_ms + stream->idle_ms - reactor_now_ms(reactor);
+    if (stream->state >= CLOSING)
+        return;
+    if (stream->spoken && left > 0) /* it was not silent all the time */
+        (void)reactor_timer_start(reactor, timer, left, 0);
+    else if (stream->handlers->on_silence)
+        stream->handlers->on_silence(stream);
+    else
+        stream_close(stream, LEAVE_MS);
+}
+
+/* No backend tells us of a descriptor of which nothing is wanted, and a recv() would take bytes. */
+static void on_look(struct reactor *reactor, struct reactor_timer *timer)
+{
+    struct stream *stream = timer->argument;
+    int error = stream->watched ? 0 : pending_error(stream->fd);
+    (void)reactor;
+    if (error)
+        die(stream, error);
+    else
+        wait_for(stream); /* which looks again, if it is still not watched */
 }
 
 /* ------------------------------------------------------------------------- for the program --- */
@@ -257,6 +407,8 @@ struct stream *stream_open(struct reactor *reactor, int fd, const struct stream_
                                   .high = STREAM_HIGH,
                                   .soon = {.handler = on_soon, .argument = stream},
                                   .deadline = {.handler = on_deadline, .argument = stream},
+                                  .silence = {.handler = on_silence, .argument = stream},
+                                  .look = {.handler = on_look, .argument = stream},
                                   .fd = fd};
     if (!stream || reactor_add(reactor, fd, REACTOR_READ, on_ready, stream) < 0) {
         free(stream);
@@ -272,27 +424,22 @@ struct stream *stream_open(struct reactor *reactor, int fd, const struct stream_
     return stream;
 }
 
-static bool begin_to_connect(int fd, const struct addrinfo *to)
-{
-    if (fd < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
-        return false;
-    return connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS;
-}
-
 struct stream *stream_connect(struct reactor *reactor, const struct addrinfo *to,
                               const struct stream_handlers *handlers, struct stream_list *list,
                               void *argument)
 {
-    int fd = socket(to->ai_family, SOCK_STREAM, 0);
-    struct stream *stream = NULL;
-    if (begin_to_connect(fd, to))
-        stream = stream_open(reactor, fd, handlers, list, argument);
-    int error = errno;
-    if (stream)
-        stream->blocked = true; /* neither data nor FIN may be sent before it is connected */
-    stream ? wait_for(stream) : (void)close(fd);
-    errno = error;
+    int fd = next_socket(&to);
+    if (fd < 0)
+        return NULL;
+    struct stream *stream = stream_open(reactor, fd, handlers, list, argument);
+    if (!stream) {
+        close_keeping_errno(fd);
+        return NULL;
+    }
+    stream->next_address = to;
+    stream->connecting = true;
+    stream->blocked = true; /* neither data nor FIN may be sent before it is connected */
+    wait_for(stream);
     return stream;
 }
 
@@ -321,6 +468,7 @@ void stream_pause(struct stream *stream)
 void stream_resume(struct stream *stream)
 {
     stream->paused = false;
+    stream->more = buffer_length(&stream->in) > 0; /* left because of that, perhaps */
     at_end_of_turn(stream);
 }
 
@@ -357,6 +505,17 @@ void stream_stop(struct stream *stream, int within_ms)
     }
     if (stream->state != DEAD)
         limit(stream, within_ms);
+}
+
+int stream_limit_silence(struct stream *stream, int first_ms, int idle_ms)
+{
+    int limit_ms = first_ms > 0 ? first_ms : idle_ms;
+    stream->spoken = first_ms == 0;
+    stream->idle_ms = idle_ms;
+    stream->moved_ms = reactor_now_ms(stream->reactor);
+    if (limit_ms == 0)
+        return 0;
+    return reactor_timer_start(stream->reactor, &stream->silence, limit_ms, 0);
 }
 
 void stream_abort(struct stream *stream)

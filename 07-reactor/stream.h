@@ -4,10 +4,16 @@
  * What the echo server promises is offered to every protocol:
  * - Half-close: after the peer's FIN everything unsent is still sent, then FIN, then close().
  * - Backpressure: while `high` bytes or more are unsent, nothing is read, until `low` are left.
- * - Turns: a turn is one recv() of at most 16 KiB and one or two send()s: nobody waits for long.
+ * - Turns: a turn is one recv() of at most 16 KiB, one or two send()s, and at most 64 messages for
+ *   on_data, fewer if these have 64 KiB. The rest waits for the next turn. The others come first,
+ *   so that nobody waits for long.
  * - Idle costs nothing: buffers exist only while there is something in them.
  * - No RST on close: what the peer goes on sending is read and thrown away until its FIN, since
  *   close() with unread input destroys data in flight (RFC 1122 section 4.2.2.13).
+ * - RST on an error: a time limit, an abort, a lack of memory or any other error resets the
+ *   connection, because after a FIN the peer would take what it has for all. RST also throws away
+ *   what the kernel has taken from us and not yet sent. A stream that has sent everything and its
+ *   FIN, and only waits for the peer's, is closed without RST.
  *
  * What is sent during a turn leaves at its end, in one send() (what a timer sends, at the end of
  * the next, which follows at once). So no handler is ever called from inside one of these
@@ -34,8 +40,9 @@ enum {
 
 struct stream_handlers {
     /* These bytes have arrived. Returns how many it has used up: one message, or all. It is called
-     * again with the rest until it returns 0; the rest then waits for more to arrive. The bytes
-     * are valid during the call. */
+     * again with the rest until it returns 0; the rest then waits for more to arrive, or for
+     * stream_resume(), or for unsent bytes to fall to `low`. The bytes are valid during the call.
+     */
     size_t (*on_data)(struct stream *stream, const char *bytes, size_t length);
 
     /* The peer has sent FIN, or stream_stop() was called. rest: what on_data had left. NULL: all
@@ -50,6 +57,10 @@ struct stream_handlers {
      * (STREAM_INPUT_MAX), ENOMEM, EIO (no errno was told), ECANCELED (stream_abort()). May be
      * NULL. */
     void (*on_close)(struct stream *stream, int error);
+
+    /* The peer has been silent for as long as stream_limit_silence() allows. NULL: the stream is
+     * closed, as by stream_close() within a second; so do it yourself. */
+    void (*on_silence)(struct stream *stream);
 };
 
 /* Streams that belong together; {0} is an empty one. To walk over it:
@@ -66,8 +77,11 @@ struct stream *stream_next(const struct stream *stream);
 struct stream *stream_open(struct reactor *reactor, int fd, const struct stream_handlers *handlers,
                            struct stream_list *list, void *argument);
 
-/* The same for a new connection to that address, the first one only: try `to->ai_next` yourself.
- * You may send at once; on_close says if it fails, ECONNREFUSED or another. NULL with errno. */
+/* The same for a new connection. It tries these addresses in turn, the next one when one has
+ * failed, and gives each as long as the kernel does. You may send at once; stream_fd() may change
+ * until it is connected. on_close says if all have failed, ECONNREFUSED or another. The list must
+ * stay until the first on_data or on_close. NULL with errno if it could not even begin.
+ * getaddrinfo(3), connect(2) */
 struct stream *stream_connect(struct reactor *reactor, const struct addrinfo *to,
                               const struct stream_handlers *handlers, struct stream_list *list,
                               void *argument);
@@ -89,8 +103,9 @@ void stream_set_marks(struct stream *stream, size_t low, size_t high);
  * read would wait for ever. */
 void stream_read_while_full(struct stream *stream);
 
-/* No on_data until resumed. The peer, if it goes on sending, has to wait; if it is lost meanwhile,
- * you learn that when you send or resume. */
+/* No on_data until resumed. The peer, if it goes on sending, has to wait. If it is reset meanwhile,
+ * on_close tells you within about a second: no backend reports on a descriptor that is not watched,
+ * so a timer asks the kernel. */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 
@@ -104,7 +119,12 @@ void stream_close(struct stream *stream, int within_ms);
 /* For a server that stops: as if the peer's FIN came after what has arrived until now. */
 void stream_stop(struct stream *stream, int within_ms);
 
-/* Closes at the end of this turn, with no regard for what is unsent. */
+/* Closes at the end of this turn, with RST, and throws away what is unsent. */
 void stream_abort(struct stream *stream);
+
+/* Time limits, from now on; on_silence is called when one is over. first_ms: for the first message,
+ * that is until on_data has used something up, or the peer has sent FIN. idle_ms: afterwards, for
+ * each silence, in which no byte goes either way. 0: no limit. ENOMEM. */
+int stream_limit_silence(struct stream *stream, int first_ms, int idle_ms);
 
 #endif

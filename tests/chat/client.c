@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "program.h"
@@ -175,7 +176,8 @@ Test(client, a_server_that_says_nothing)
     int first = accept(listener, NULL, NULL);
     struct program busy = client_start("bob", name);
     int second = accept(listener, NULL, NULL);
-    usleep(1000000); /* it would have sent all by then, if it could */
+    nanosleep(&(struct timespec){.tv_sec = 1},
+              NULL); /* it would have sent all by then, if it could */
     long held = program_rss_kib(&busy);
     if (held > 0 && !getenv("ROOM_SANITIZED"))
         cr_expect_lt(held, 16 * 1024, "KiB");

@@ -2,6 +2,7 @@
 #include "program.h"
 
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -169,6 +170,8 @@ size_t take(int fd, void *bytes, size_t length, int ms)
     struct pollfd ready = {.fd = fd, .events = POLLIN};
     for (int64_t end = now_ms() + ms; got < length;) {
         ssize_t n = read(fd, (char *)bytes + got, length - got);
+        if (n == 0)
+            errno = 0;
         if (n == 0 || (n < 0 && errno != EAGAIN))
             break;
         got += n > 0 ? (size_t)n : 0;
@@ -193,4 +196,38 @@ void expect_eof(int fd)
     errno = 0;
     cr_assert_eq(take(fd, &byte, 1, PATIENCE_MS), 0);
     cr_assert_eq(errno == ECONNRESET, false, "RST, not FIN");
+}
+
+size_t expect_reset(int fd)
+{
+    char bytes[65536];
+    size_t got = 0, n;
+    errno = 0;
+    while ((n = take(fd, bytes, sizeof bytes, PATIENCE_MS)) == sizeof bytes)
+        got += n;
+    cr_expect_eq(errno, ECONNRESET, "FIN, not RST, after %zu bytes", got + n);
+    return got + n;
+}
+
+void reset(int fd)
+{
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+    close(fd);
+}
+
+int sockets_of(const struct program *program)
+{
+    char path[320], target[16];
+    int count = 0;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)program->pid);
+    DIR *directory = opendir(path);
+    if (!directory)
+        return -1;
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        snprintf(path, sizeof path, "/proc/%d/fd/%s", (int)program->pid, entry->d_name);
+        if (readlink(path, target, sizeof target) > 7)
+            count += memcmp(target, "socket:", 7) == 0;
+    }
+    closedir(directory);
+    return count;
 }

@@ -32,5 +32,8 @@ void put(int fd, const void *bytes, size_t length);
 size_t take(int fd, void *bytes, size_t length, int ms); /* less than length: EOF or RST */
 void take_text(int fd, const char *expected);
 void expect_eof(int fd);
+size_t expect_reset(int fd);                   /* reads what comes before that; returns how much */
+void reset(int fd);                            /* closes it with RST */
+int sockets_of(const struct program *program); /* how many it has open; -1: unknown here */
 
 #endif

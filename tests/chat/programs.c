@@ -18,12 +18,6 @@
 
 TestSuite(programs, .timeout = 60);
 
-static void reset(int fd)
-{
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
-    close(fd);
-}
-
 /* Reads until EOF. Returns how much, and leaves a string in text. */
 static size_t take_all(int fd, char *text, size_t size)
 {
@@ -138,20 +132,25 @@ Test(programs, relay)
 }
 
 /* A listener of the test's own, on a free port, as the server behind the relay. */
-static int target_start(struct program *relay)
+static int target_start_with(struct program *relay, const char *options)
 {
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t length = sizeof address;
-    char options[64];
+    char text[96];
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     cr_assert_eq(bind(listener, (struct sockaddr *)&address, length), 0);
-    cr_assert_eq(listen(listener, 5), 0);
+    cr_assert_eq(listen(listener, 64), 0);
     fcntl(listener, F_SETFD, FD_CLOEXEC);
     cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &length), 0);
-    snprintf(options, sizeof options, "--port 0 --to-port %d", ntohs(address.sin_port));
-    *relay = server_start("RELAY", options);
+    snprintf(text, sizeof text, "--port 0 --to-port %d %s", ntohs(address.sin_port), options);
+    *relay = server_start("RELAY", text);
     return listener;
+}
+
+static int target_start(struct program *relay)
+{
+    return target_start_with(relay, "");
 }
 
 /* Sends until nothing has gone for a while. Byte n is n % 251. Returns how much. */
@@ -239,6 +238,99 @@ Test(programs, relay_reads_from_whom_it_owes_much)
     cr_expect_eq(server_stop(&relay), 0);
 }
 
+/* What ends in the middle must not look complete. */
+Test(programs, relay_passes_a_reset_on)
+{
+    enum { PART = 100000 };
+    static char part[PART];
+    struct program relay;
+    int listener = target_start(&relay);
+    for (int down = 0; down < 2; down++) { /* an answer, or a request, of which a part has come */
+        int client = dial(&relay), target = accept(listener, NULL, NULL);
+        int from = down ? target : client, to = down ? client : target;
+        fcntl(target, F_SETFL, O_NONBLOCK);
+        put(client, "?", 1);
+        take_text(target, "?");
+        put(from, part, PART);
+        cr_assert_eq(take(to, part, 1000, 20000), 1000);
+        reset(from);
+        cr_expect_leq(expect_reset(to), PART - 1000);
+        close(to);
+    }
+    close(listener);
+    cr_expect_eq(server_stop(&relay), 0);
+}
+
+/* Each has filled all on the way to a server that reads nothing, so that the relay does not read
+ * from it. Nothing that it has sent stands in the way of its end. */
+Test(programs, relay_hears_of_a_reset_while_it_does_not_read)
+{
+    enum { CLIENTS = 30 };
+    static char much[1 << 20];
+    int client[CLIENTS], target[CLIENTS], small = 8192;
+    struct program relay;
+    int listener = target_start(&relay);
+    setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    int before = sockets_of(&relay);
+    for (int i = 0; i < CLIENTS; i++) {
+        client[i] = dial(&relay);
+        target[i] = accept(listener, NULL, NULL);
+        fcntl(target[i], F_SETFL, O_NONBLOCK);
+    }
+    for (int64_t last = now_ms(); now_ms() < last + 300; usleep(1000))
+        for (int i = 0; i < CLIENTS; i++)
+            if (send(client[i], much, sizeof much, 0) > 0)
+                last = now_ms();
+    int64_t start = now_ms();
+    for (int i = 0; i < CLIENTS; i++)
+        reset(client[i]);
+    while (before > 0 && sockets_of(&relay) > before && now_ms() < start + patient(2000))
+        usleep(10000);
+    cr_expect_eq(sockets_of(&relay), before, "descriptors are still held");
+    for (int i = 0; i < CLIENTS; i++) {
+        expect_reset(target[i]);
+        close(target[i]);
+    }
+    close(listener);
+    cr_expect_eq(server_stop(&relay), 0);
+}
+
+/* The same for the server's end, when it is the client that does not read. */
+Test(programs, relay_hears_of_the_servers_reset_while_it_does_not_read)
+{
+    struct program relay;
+    int listener = target_start(&relay);
+    int client = dial(&relay), target = accept(listener, NULL, NULL);
+    fcntl(target, F_SETFL, O_NONBLOCK);
+    cr_expect_gt(fill(target), 65536);
+    int before = sockets_of(&relay);
+    int64_t start = now_ms();
+    reset(target);
+    while (before > 0 && sockets_of(&relay) > before - 2 && now_ms() < start + patient(2000))
+        usleep(10000);
+    cr_expect_eq(sockets_of(&relay), before > 0 ? before - 2 : before);
+    expect_reset(client);
+    close(client);
+    close(listener);
+    cr_expect_eq(server_stop(&relay), 0);
+}
+
+/* Where "localhost" is ::1 before it is 127.0.0.1, nobody listens on the first. */
+Test(programs, relay_to_a_name)
+{
+    struct program relay;
+    int listener = target_start_with(&relay, "--to-host localhost");
+    int client = dial(&relay);
+    put(client, "hello", 5);
+    int target = accept(listener, NULL, NULL);
+    fcntl(target, F_SETFL, O_NONBLOCK);
+    take_text(target, "hello");
+    close(target);
+    close(client);
+    close(listener);
+    cr_expect_eq(server_stop(&relay), 0);
+}
+
 /* The client's end and all that it sent are still on the way when the relay stops. Under the
  * address sanitizer, what is not freed fails this, too. */
 Test(programs, relay_stops_with_somebody_who_does_not_read)
@@ -308,6 +400,225 @@ Test(programs, offload_client_leaves_while_its_work_runs)
     put(fd, "127.0.0.4\n", 10);
     usleep(10000);
     cr_expect_eq(server_stop(&server), 0, "with work still running");
+}
+
+/* A look-up cannot be called back, and may take longer than anybody wants to wait for the end. Some
+ * of these are over just when the program ends, and some long after. */
+Test(programs, offload_stops_whatever_its_workers_do)
+{
+    static const char *const options[] = {
+        "--port 0 --slow 20000 --workers 2", "--port 0 --slow 1000 --workers 8",
+        "--port 0 --slow 1040 --workers 8", "--port 0 --slow 1080 --workers 8"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        struct program server = server_start("OFFLOAD", options[i]);
+        int fd[3];
+        for (int c = 0; c < 3; c++) { /* more than there are threads */
+            fd[c] = dial(&server);
+            put(fd[c], "127.0.0.1\n127.0.0.2\n127.0.0.3\n127.0.0.4\n", 40);
+        }
+        shutdown(fd[0], SHUT_WR); /* one that has said all, one that has gone, one that waits */
+        usleep(50000);
+        reset(fd[1]);
+        int64_t start = now_ms();
+        cr_expect_eq(server_stop(&server), 0, "%s", options[i]);
+        cr_expect_lt(now_ms() - start, patient(2000), "%s", options[i]);
+        if (i == 0) { /* they are owed their answers */
+            expect_reset(fd[0]);
+            expect_reset(fd[2]);
+        }
+        close(fd[0]);
+        close(fd[2]);
+    }
+}
+
+/* 16 look-ups of one client may be under way. A client that asks behind another one's 10,000 lines
+ * waits for these 16 alone, and the lines wait where they cost the server nothing. */
+Test(programs, offload_bounds_what_one_client_may_ask)
+{
+    enum { LINES = 10000, LINE = 10, ANSWER = 20, AHEAD = 16 };
+    static char lines[LINES * LINE], answers[LINES * ANSWER];
+    struct program server = server_start("OFFLOAD", "--port 0 --slow 10 --workers 1");
+    for (int i = 0; i < LINES; i++)
+        memcpy(lines + i * LINE, "127.0.0.1\n", LINE);
+    long before = program_rss_kib(&server);
+    int greedy = dial(&server), modest = dial(&server);
+    put(greedy, lines, sizeof lines);
+    take(greedy, answers, 10 * ANSWER, 20000); /* it has had the time to take all lines */
+    put(modest, "127.0.0.2\n", LINE);
+    take_text(modest, "127.0.0.2 127.0.0.2\n");
+    long grown = program_rss_kib(&server) - before;
+    int64_t end = now_ms() + 20;
+    ssize_t length = 0; /* what was answered until then */
+    while (now_ms() < end) {
+        ssize_t n = recv(greedy, answers, sizeof answers, 0);
+        length += n > 0 ? n : 0;
+    }
+    cr_expect_lt(length / ANSWER, 10 * AHEAD, "answers came before the other client's");
+    if (!getenv("ROOM_SANITIZED"))
+        cr_expect_lt(grown, 2048, "KiB");
+    reset(greedy);
+    close(modest);
+    cr_expect_eq(server_stop(&server), 0);
+}
+
+/* One says nothing, one half of something; a third has said it all, and stays. */
+static void expect_a_limit_for_the_first_message(const char *variable, const char *half,
+                                                 const char *rest, const char *answer)
+{
+    struct program server = server_start(variable, "--port 0 --first-message-timeout 1");
+    int64_t start = now_ms();
+    int silent = dial(&server), slow = dial(&server), good = dial(&server);
+    put(slow, half, strlen(half));
+    put(good, half, strlen(half));
+    put(good, rest, strlen(rest));
+    take_text(good, answer);
+    expect_eof(silent);
+    int64_t took = now_ms() - start;
+    cr_expect(took >= 1000 && took < patient(2500), "%s: %d ms", variable, (int)took);
+    expect_eof(slow);
+    cr_expect_lt(now_ms() - start, patient(2500));
+    put(good, half, strlen(half));
+    put(good, rest, strlen(rest));
+    char byte;
+    cr_expect_eq(take(good, &byte, 1, 20000), 1, "closed although it has spoken");
+    close(silent);
+    close(slow);
+    close(good);
+    cr_expect_eq(server_stop(&server), 0);
+}
+
+Test(programs, a_client_without_a_message_is_closed)
+{
+    expect_a_limit_for_the_first_message("STAMP", "hel", "lo\n", "[");
+    expect_a_limit_for_the_first_message("OFFLOAD", "127.0", ".0.1\n", "127.0.0.1 127.0.0.1\n");
+}
+
+/* The default, in all programs at once; on one backend, because it takes so long. */
+Test(programs, a_first_message_has_thirty_seconds)
+{
+    enum { PROGRAMS = 4 };
+    static const char *const variable[PROGRAMS] = {"STAMP", "OFFLOAD", "RELAY", "CHAT_SERVER"};
+    struct program server[PROGRAMS];
+    struct pollfd silent[PROGRAMS];
+    int count = getenv("CHAT_SERVER") ? PROGRAMS : PROGRAMS - 1, listener = -1;
+    const char *backend = getenv("REACTOR_BACKEND");
+    if (backend && strcmp(backend, "poll") != 0)
+        cr_skip_test("once is enough");
+    for (int i = 0; i < count; i++) {
+        if (strcmp(variable[i], "RELAY") == 0)
+            listener = target_start(&server[i]);
+        else
+            server[i] = server_start(variable[i], "--port 0");
+        silent[i] = (struct pollfd){.fd = dial(&server[i]), .events = POLLIN};
+    }
+    int64_t start = now_ms();
+    cr_expect_eq(poll(silent, (nfds_t)count, 29000), 0, "after %d ms", (int)(now_ms() - start));
+    for (int i = 0; i < count; i++) {
+        cr_expect_eq(poll(&silent[i], 1, patient(4000)), 1, "%s", variable[i]);
+        close(silent[i].fd);
+        cr_expect_eq(server_stop(&server[i]), 0);
+    }
+    close(listener);
+}
+
+/* A byte is the message there. Both ends hear of the end, and neither can take it for a FIN. */
+Test(programs, relay_closes_a_client_without_a_byte)
+{
+    struct program relay;
+    int listener = target_start_with(&relay, "--first-message-timeout 1");
+    int64_t start = now_ms();
+    int silent = dial(&relay), target = accept(listener, NULL, NULL);
+    int good = dial(&relay), target_of_good = accept(listener, NULL, NULL);
+    fcntl(target, F_SETFL, O_NONBLOCK);
+    fcntl(target_of_good, F_SETFL, O_NONBLOCK);
+    put(good, "x", 1);
+    put(target, "a banner", 8); /* what the server says first does not count */
+    take_text(silent, "a banner");
+    expect_reset(silent);
+    expect_reset(target);
+    int64_t took = now_ms() - start;
+    cr_expect(took >= 1000 && took < patient(2500), "%d ms", (int)took);
+    put(good, "y", 1);
+    take_text(target_of_good, "xy");
+    close(good);
+    close(silent);
+    close(target);
+    close(target_of_good);
+    close(listener);
+    cr_expect_eq(server_stop(&relay), 0);
+}
+
+#ifdef __linux__
+/* Silent clients have all descriptors, and more of them wait; yet a client that speaks is served.
+ */
+Test(programs, silent_clients_keep_nobody_out_for_long)
+{
+    enum { SILENT = 15 };
+    int silent[SILENT];
+    struct program server = server_start("STAMP", "--port 0 --first-message-timeout 1");
+    cr_assert_eq(prlimit(server.pid, RLIMIT_NOFILE, &(struct rlimit){16, 16}, NULL), 0);
+    for (int i = 0; i < SILENT; i++)
+        silent[i] = dial(&server);
+    int64_t start = now_ms();
+    int fd = dial(&server);
+    put(fd, "hello\n", 6);
+    take_text(fd, "[");
+    cr_expect_lt(now_ms() - start, patient(8000));
+    for (int i = 0; i < SILENT; i++)
+        close(silent[i]);
+    close(fd);
+    cr_expect_eq(server_stop(&server), 0);
+}
+#endif
+
+Test(programs, streams_have_an_idle_timeout)
+{
+    char text[64];
+    struct program server = server_start("STAMP", "--port 0 --idle-timeout 1");
+    int quiet = dial(&server), busy = dial(&server);
+    put(quiet, "a\n", 2);
+    take(quiet, text, 29, 20000); /* "[Thu Jan  1 00:00:00 1970] a\n" */
+    int64_t start = now_ms(), last = start, longest = 0;
+    while (now_ms() < start + 2500) {
+        put(busy, "b\n", 2);
+        cr_assert(take(busy, text, 29, 20000) == 29 || longest > 900, "closed although it talks");
+        usleep(100000);
+        longest = now_ms() - last > longest ? now_ms() - last : longest;
+        last = now_ms();
+    }
+    expect_eof(quiet);
+    close(quiet);
+    close(busy);
+    cr_expect_eq(server_stop(&server), 0);
+}
+
+Test(programs, limits_of_time_are_checked)
+{
+    static const char *const wrong[] = {
+        "--idle-timeout 0", "--idle-timeout 86401", "--first-message-timeout -1",
+        "--first-message-timeout 86401", "--first-message-timeout 1s"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char options[96];
+        snprintf(options, sizeof options, "--port 0 %s", wrong[i]);
+        struct program none = program_start("STAMP", options, "/dev/null");
+        cr_expect_eq(program_end(&none, 5000), 2, "%s", wrong[i]);
+    }
+}
+
+/* At the stop a client that reads nothing of what it is owed has a second, and then hears that it
+ * has not got all. */
+Test(programs, stamp_resets_a_client_that_is_owed_answers_at_the_end)
+{
+    static char lines[1 << 20];
+    struct program server = server_start("STAMP", "--port 0");
+    int fd = dial(&server);
+    memset(lines, '\n', sizeof lines);
+    for (int64_t last = now_ms(); now_ms() < last + 300; usleep(1000))
+        if (send(fd, lines, sizeof lines, 0) > 0)
+            last = now_ms();
+    cr_expect_eq(server_stop(&server), 0);
+    expect_reset(fd);
+    close(fd);
 }
 
 Test(programs, idle_timeout)

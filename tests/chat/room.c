@@ -149,8 +149,6 @@ Test(room, the_longest_message)
     cr_expect_eq(server_stop(&server), 0);
 }
 
-enum { MEMBERS = 200, ROUNDS = 2400, TEXT = 2000 };
-
 /* Reads what there is, and throws it away. */
 static void drain(int fd)
 {
@@ -158,6 +156,64 @@ static void drain(int fd)
     while (read(fd, bytes, sizeof bytes) > 0)
         continue;
 }
+
+/* The name has to come in time. A member that has one may be silent for as long as it likes. */
+Test(room, who_gives_no_name_is_told_to_leave)
+{
+    server = server_start("CHAT_SERVER", "--port 0 --first-message-timeout 1");
+    int64_t start = now_ms();
+    int silent = dial(&server), slow = dial(&server), ann = enter("ann");
+    put(slow, "\0\0\0\x40{", 5); /* a frame that does not end */
+    expect_error(silent, "silence");
+    int64_t took = now_ms() - start;
+    cr_expect(took >= 1000 && took < patient(2500), "%d ms", (int)took);
+    expect_error(slow, "half a frame");
+    say(ann, "ann", "still here");
+    expect_frame(ann, "{\"user\":\"ann\",\"text\":\"still here\"}");
+    close(ann);
+    cr_expect_eq(server_stop(&server), 0);
+}
+
+/* One member writes as many of the smallest messages as a turn reads, another one message, before
+ * the server sees either. What it hands on of the first before the second has its turn is bounded,
+ * whatever 400 members make of each. */
+Test(room, nobody_waits_for_all_that_somebody_else_says)
+{
+    enum { OTHERS = 398, FRAMES = 600, TURN = 64 };
+    static char flood[16384], content[FRAME_MAX + 1];
+    static const char frame[] = "\0\0\0\x17{\"user\":\"f\",\"text\":\"x\"}";
+    int others[OTHERS], before = 0;
+    char name[16];
+    server = server_start("CHAT_SERVER", "--port 0");
+    int flooder = enter("f"), second = enter("s");
+    for (int i = 0; i < OTHERS; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        others[i] = enter(name);
+    }
+    drain(flooder);
+    int listener = enter("l"); /* has nothing to read yet */
+    size_t length = sizeof frame - 1;
+    for (int i = 0; i < FRAMES; i++)
+        memcpy(flood + (size_t)i * length, frame, length);
+    kill(server.pid, SIGSTOP);
+    put(flooder, flood, FRAMES * length);
+    say(second, "s", "me, too");
+    kill(server.pid, SIGCONT);
+    while (take_frame(listener, content) && !strstr(content, "me, too"))
+        before++;
+    cr_expect_leq(before, TURN);
+    while (before < FRAMES && take_frame(listener, content)) /* the others are not lost */
+        before++;
+    cr_expect_eq(before, FRAMES);
+    for (int i = 0; i < OTHERS; i++)
+        close(others[i]);
+    close(listener);
+    close(second);
+    close(flooder);
+    cr_expect_eq(server_stop(&server), 0);
+}
+
+enum { MEMBERS = 200, ROUNDS = 2400, TEXT = 2000 };
 
 /* A round: one speaks, all but the sleeper must hear it within the time limit. */
 static int64_t round_trip(const int *members, int speaker, const char *text)

@@ -45,14 +45,18 @@ static void answer(struct job *job)
 
 static void on_patient(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
-    static struct job job = {.work = ask_the_database, .done = answer};
+    struct job *job = malloc(sizeof *job);
     (void)ready, (void)argument;
     reactor_remove(reactor, fd);
+    if (!job)
+        err(1, "job");
+    *job = (struct job){.work = ask_the_database, .done = answer};
     if (in_a_thread) {
-        pool_submit(pool, &job);
+        pool_submit(pool, job); /* and it will free the job */
     } else {
-        ask_the_database(&job); /* wrong on purpose: the loop sleeps with it */
-        answer(&job);
+        ask_the_database(job); /* wrong on purpose: the loop sleeps with it */
+        answer(job);
+        free(job);
     }
 }
 

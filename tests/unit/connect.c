@@ -82,6 +82,51 @@ ON_EVERY_BACKEND(connection_of_ours)
     close(place.listener);
 }
 
+/* The first refuses, or cannot even be tried; what was sent at once goes to the one that accepts.
+ */
+ON_EVERY_BACKEND(each_address_in_turn)
+{
+    for (int all_refuse = 0; all_refuse < 2; all_refuse++) {
+        struct place refuses, impossible, refuses_too, accepts;
+        char text[16] = "";
+        make_place(&refuses, 5);
+        make_place(&impossible, 5);
+        make_place(&refuses_too, 5);
+        make_place(&accepts, 5);
+        close(refuses.listener);
+        close(refuses_too.listener);
+        if (all_refuse)
+            close(accepts.listener);
+        impossible.address.sin_addr.s_addr = htonl(INADDR_BROADCAST);
+        refuses.info.ai_next = &impossible.info;
+        impossible.info.ai_next = &refuses_too.info;
+        refuses_too.info.ai_next = &accepts.info;
+        struct stream *stream = stream_connect(reactor, &refuses.info, &handlers, NULL, NULL);
+        cr_assert(stream || all_refuse, "%s", strerror(errno)); /* some systems say it at once */
+        if (stream) {
+            cr_expect_eq(stream_send(stream, "hello", 5), 0);
+            stream_finish(stream);
+            run_for(reactor, all_refuse ? 5000 : 50);
+        }
+        if (all_refuse) {
+            cr_expect_eq(seen.closes, stream != NULL);
+            cr_expect_eq(stream ? seen.error : errno, ECONNREFUSED);
+        } else {
+            fcntl(accepts.listener, F_SETFL, O_NONBLOCK);
+            int other = accept(accepts.listener, NULL, NULL);
+            cr_assert_geq(other, 0, "nobody came to the last address: %s", strerror(seen.error));
+            cr_expect_eq(read(other, text, sizeof text), 5);
+            cr_expect_str_eq(text, "hello");
+            cr_expect_eq(read(other, text, sizeof text), 0, "FIN");
+            close(other);
+            run_for(reactor, 5000);
+            cr_expect_eq(seen.error, 0);
+            close(accepts.listener);
+        }
+        close(impossible.listener);
+    }
+}
+
 ON_EVERY_BACKEND(connection_refused)
 {
     for (int sending = 0; sending < 2; sending++) {

@@ -45,7 +45,7 @@ static void stop(struct stream *stream, int error)
     reactor_stop(stream_reactor(stream));
 }
 
-static const struct stream_handlers handlers = {take_frame, NULL, NULL, stop};
+static const struct stream_handlers handlers = {.on_data = take_frame, .on_close = stop};
 static const size_t sizes[] = {1, 0, 5, 300, FRAME_MAX, 2, 70, 0, FRAME_MAX};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 

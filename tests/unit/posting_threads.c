@@ -1,10 +1,12 @@
 /* Posting from threads, as a plain program, which runs under the thread sanitizer. Two reactors in
  * two threads, and threads that post to both of them, while signals arrive.
+ * Then a pool that is destroyed while its threads work, and they go on for longer than it.
  * Exits with 0 if every post came, in order; it is run once on every backend. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "pool.h"
 #include "reactor.h"
@@ -74,7 +76,6 @@ static void check_sum(struct job *job)
         wrong = 1;
     sum->loop->jobs_done++;
     stop_if_complete(sum->loop);
-    free(sum);
 }
 
 static void on_signal(struct reactor *reactor, int signal, void *argument)
@@ -104,8 +105,80 @@ static void *run(void *argument)
     return NULL;
 }
 
+/* ---------------------------------------------------------------- work that nobody waits for ---
+ */
+
+enum { WORKERS = 2, SLOW_JOBS = 3 };
+
+struct slow {
+    struct job job;
+    int result;
+};
+
+static int begun[2], gate[2], ended[2]; /* pipes: a byte for each thread */
+static pthread_key_t at_exit_of_thread;
+static int slow_done;
+
+static void pass(int fd)
+{
+    if (write(fd, "", 1) != 1)
+        abort();
+}
+
+static void await(int fd, int bytes)
+{
+    for (char byte; bytes > 0; bytes--)
+        if (read(fd, &byte, 1) != 1)
+            abort();
+}
+
+/* When the thread is past all that it does for the pool. */
+static void say_ended(void *fd)
+{
+    pass(*(int *)fd);
+}
+
+static void wait_at_the_gate(struct job *job)
+{
+    pthread_setspecific(at_exit_of_thread, &ended[1]);
+    pass(begun[1]);
+    await(gate[0], 1);
+    ((struct slow *)job)->result = 1; /* it is still there */
+}
+
+static void count_slow(struct job *job)
+{
+    (void)job;
+    slow_done++;
+}
+
+static void destroy_while_threads_work(const char *backend)
+{
+    struct reactor *reactor = reactor_create(backend);
+    struct pool *pool = pool_create(reactor, WORKERS);
+    slow_done = 0;
+    for (int i = 0; i < SLOW_JOBS; i++) { /* one of them never begins */
+        struct slow *slow = malloc(sizeof *slow);
+        *slow = (struct slow){.job = {.work = wait_at_the_gate, .done = count_slow}};
+        pool_submit(pool, &slow->job);
+    }
+    await(begun[0], WORKERS);
+    pool_destroy(pool);
+    reactor_destroy(reactor);
+    if (slow_done != SLOW_JOBS)
+        wrong = 1;
+    for (int i = 0; i < WORKERS; i++)
+        pass(gate[1]);
+    await(ended[0], WORKERS);
+    if (slow_done != SLOW_JOBS)
+        wrong = 1;
+}
+
 int main(void)
 {
+    if (pipe(begun) < 0 || pipe(gate) < 0 || pipe(ended) < 0 ||
+        pthread_key_create(&at_exit_of_thread, say_ended) != 0)
+        abort();
     for (int b = 0; reactor_backend_name(b); b++) {
         pthread_t poster[THREADS];
         int number[THREADS];
@@ -123,6 +196,7 @@ int main(void)
             pthread_join(loops[i].thread, NULL);
             reactor_destroy(loops[i].reactor);
         }
+        destroy_while_threads_work(reactor_backend_name(b));
         printf("%s: %s\n", reactor_backend_name(b), wrong ? "wrong" : "ok");
     }
     return wrong;

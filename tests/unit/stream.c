@@ -60,8 +60,9 @@ static void on_close(struct stream *stream, int error)
     reactor_stop(stream_reactor(stream));
 }
 
-static const struct stream_handlers lines = {on_data, on_end, on_drain, on_close};
-static const struct stream_handlers echo = {on_data_echo, NULL, NULL, on_close};
+static const struct stream_handlers lines = {
+    .on_data = on_data, .on_end = on_end, .on_drain = on_drain, .on_close = on_close};
+static const struct stream_handlers echo = {.on_data = on_data_echo, .on_close = on_close};
 
 /* pair[0] is the stream's. Small buffers, so that a few thousand bytes fill them. */
 static struct stream *open_stream(struct reactor *reactor, const struct stream_handlers *handlers,
@@ -180,7 +181,8 @@ static size_t pause_after_each(struct stream *stream, const char *bytes, size_t 
 
 ON_EVERY_BACKEND(paused_in_the_middle_of_what_has_arrived)
 {
-    static const struct stream_handlers handlers = {pause_after_each, on_end, NULL, on_close};
+    static const struct stream_handlers handlers = {
+        .on_data = pause_after_each, .on_end = on_end, .on_close = on_close};
     int pair[2];
     struct stream *stream = open_stream(reactor, &handlers, pair);
     give(pair[1], "1\n2\n3\n", 6);
@@ -197,6 +199,54 @@ ON_EVERY_BACKEND(paused_in_the_middle_of_what_has_arrived)
     cr_expect_eq(seen.rest, 0);
 }
 
+static size_t not_at_first(struct stream *stream, const char *bytes, size_t length)
+{
+    if (seen.drains++ > 0)
+        return on_data(stream, bytes, length);
+    stream_pause(stream);
+    return 0;
+}
+
+static size_t not_while_much_is_unsent(struct stream *stream, const char *bytes, size_t length)
+{
+    static char much[20000];
+    if (seen.rest++ == 0)
+        cr_assert_eq(stream_send(stream, much, sizeof much), 0);
+    return stream_unsent(stream) > 0 ? 0 : on_data(stream, bytes, length);
+}
+
+/* on_data left it although it was whole. Nothing more arrives; it comes back all the same. */
+ON_EVERY_BACKEND(what_on_data_could_not_do_comes_back_with_a_resume_or_a_drain)
+{
+    static const struct stream_handlers pauses = {.on_data = not_at_first, .on_close = on_close};
+    static const struct stream_handlers fills = {.on_data = not_while_much_is_unsent,
+                                                 .on_close = on_close};
+    static char sink[20000];
+    int pair[2];
+    struct stream *stream = open_stream(reactor, &pauses, pair);
+    give(pair[1], "a line\n", 7);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.length, 0);
+    stream_resume(stream);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.length, 7);
+    stream_abort(stream);
+    run_for(reactor, 10);
+
+    stream = open_stream(reactor, &fills, pair);
+    stream_set_marks(stream, 0, 10000);
+    give(pair[1], "a line\n", 7);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.length, 0);
+    for (int i = 0; i < 500 && seen.length == 0; i++) {
+        read_all(pair[1], sink, sizeof sink);
+        run_for(reactor, 2);
+    }
+    cr_expect_eq(seen.length, 7);
+    stream_abort(stream);
+    run_for(reactor, 10);
+}
+
 static size_t answer_much(struct stream *stream, const char *bytes, size_t length)
 {
     static char much[20000];
@@ -206,7 +256,8 @@ static size_t answer_much(struct stream *stream, const char *bytes, size_t lengt
 
 ON_EVERY_BACKEND(full_with_input_left_and_the_end_behind_it)
 {
-    static const struct stream_handlers handlers = {answer_much, on_end, NULL, on_close};
+    static const struct stream_handlers handlers = {
+        .on_data = answer_much, .on_end = on_end, .on_close = on_close};
     int pair[2];
     static char sink[20000];
     struct stream *stream = open_stream(reactor, &handlers, pair);
@@ -254,7 +305,7 @@ static size_t say_goodbye(struct stream *stream, const char *bytes, size_t lengt
 
 ON_EVERY_BACKEND(close_flushes_and_sends_no_reset)
 {
-    static const struct stream_handlers handlers = {say_goodbye, NULL, NULL, on_close};
+    static const struct stream_handlers handlers = {.on_data = say_goodbye, .on_close = on_close};
     static char much[100000];
     char answer[8];
     int pair[2];
@@ -288,6 +339,300 @@ ON_EVERY_BACKEND(closing_has_a_time_limit)
     cr_expect_lt(reactor_now_ms(reactor) - start, 1000);
 }
 
+/* Reads all that comes. Returns how it ends: 0 for FIN, an errno for anything else. */
+static int last_word(int fd, size_t *got)
+{
+    char bytes[65536];
+    ssize_t n;
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    *got = 0;
+    do {
+        cr_assert_eq(poll(&ready, 1, 10000), 1, "nothing comes, after %zu bytes", *got);
+        n = read(fd, bytes, sizeof bytes);
+        *got += n > 0 ? (size_t)n : 0;
+    } while (n > 0);
+    return n < 0 ? errno : 0;
+}
+
+enum give_up { ABORT, LATE, TOO_LONG, WAYS };
+
+/* A stream that owes much to a peer which does not read. */
+static struct stream *owing_stream(struct reactor *reactor, int pair[2])
+{
+    static char much[1 << 20];
+    tcp_pair(pair);
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
+    memset(&seen, 0, sizeof seen);
+    struct stream *stream = stream_open(reactor, pair[0], &lines, NULL, NULL);
+    cr_assert_not_null(stream);
+    stream_read_while_full(stream);
+    for (int i = 0; i < 8; i++)
+        cr_assert_eq(stream_send(stream, much, sizeof much), 0);
+    run_for(reactor, 5);
+    cr_assert_gt(stream_unsent(stream), 0);
+    return stream;
+}
+
+/* A FIN would say that this was all. */
+ON_EVERY_BACKEND(a_peer_that_is_given_up_while_bytes_are_owed_sees_a_reset)
+{
+    static const int error[WAYS] = {ECANCELED, ETIMEDOUT, EMSGSIZE};
+    static char line[STREAM_INPUT_MAX + 65536];
+    memset(line, 'x', sizeof line);
+    for (int way = ABORT; way < WAYS; way++) {
+        int pair[2];
+        size_t got, sent = 0;
+        struct stream *stream = owing_stream(reactor, pair);
+        if (way == ABORT)
+            stream_abort(stream);
+        if (way == LATE)
+            stream_close(stream, 20);
+        fcntl(pair[1], F_SETFL, O_NONBLOCK);
+        while (way == TOO_LONG && seen.closes == 0 && sent < sizeof line) {
+            ssize_t n = write(pair[1], line + sent, sizeof line - sent);
+            sent += n > 0 ? (size_t)n : 0;
+            run_for(reactor, 1);
+        }
+        if (seen.closes == 0)
+            run_for(reactor, 5000);
+        cr_expect_eq(seen.error, error[way], "%s", strerror(seen.error));
+        int last = last_word(pair[1], &got);
+        cr_expect_eq(last, ECONNRESET, "way %d: '%s' after %zu bytes", way, strerror(last), got);
+        close(pair[1]);
+    }
+}
+
+/* It does not leave in time. But the kernel has all that is for it, and goes on to send that. */
+ON_EVERY_BACKEND(a_peer_for_which_the_kernel_has_all_sees_no_reset)
+{
+    enum { MUCH = 150000 };
+    static char much[MUCH];
+    int pair[2];
+    size_t got;
+    tcp_pair(pair);
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &(int){200000}, sizeof(int));
+    memset(&seen, 0, sizeof seen);
+    struct stream *stream = stream_open(reactor, pair[0], &lines, NULL, NULL);
+    cr_assert_eq(stream_send(stream, much, sizeof much), 0);
+    stream_close(stream, 30);
+    run_for(reactor, 5000);
+    cr_expect_eq(seen.error, ETIMEDOUT);
+    cr_expect_eq(last_word(pair[1], &got), 0, "%s", strerror(errno));
+    cr_expect_eq(got, MUCH);
+    close(pair[1]);
+}
+
+static void reset(int fd)
+{
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+    close(fd);
+}
+
+static void stay_open(struct stream *stream, const char *rest, size_t length)
+{
+    (void)stream, (void)rest, (void)length;
+    seen.ends++;
+}
+
+/* No backend watches it, and what it has sent stands before the end. */
+ON_EVERY_BACKEND(a_lost_peer_is_noticed_although_nothing_is_wanted_of_it)
+{
+    static const struct stream_handlers handlers = {
+        .on_data = on_data, .on_end = stay_open, .on_close = on_close};
+    for (int paused = 0; paused < 2; paused++) {
+        int pair[2];
+        tcp_pair(pair);
+        memset(&seen, 0, sizeof seen);
+        struct stream *stream = stream_open(reactor, pair[0], &handlers, NULL, NULL);
+        if (paused)
+            stream_pause(stream);
+        give(pair[1], "a line\n", 7);
+        if (!paused)
+            shutdown(pair[1], SHUT_WR);
+        run_for(reactor, 10);
+        cr_expect_eq(seen.ends, !paused);
+        int64_t start = reactor_now_ms(reactor);
+        reset(pair[1]);
+        run_for(reactor, 10000);
+        cr_expect_eq(seen.closes, 1, "paused: %d", paused);
+        cr_expect(seen.error == ECONNRESET || seen.error == EPIPE, "%s", strerror(seen.error));
+        cr_expect_lt(reactor_now_ms(reactor) - start, 2000);
+    }
+}
+
+/* What a talkative stream has had in each turn, and whether the other one had its turn as well. */
+static struct {
+    uint32_t number;
+    int turns, messages, messages_max, others;
+    size_t bytes, bytes_max, length_max, most_held, take;
+} turn;
+
+static size_t count_in_turn(struct stream *stream, const char *bytes, size_t length)
+{
+    (void)bytes;
+    if (turn.most_held > 0 && turn.bytes_max == 0 && length < turn.most_held)
+        return 0; /* so that much is held when it begins */
+    if (turn.number != reactor_turn(stream_reactor(stream))) {
+        turn.number = reactor_turn(stream_reactor(stream));
+        turn.turns++;
+        turn.messages = 0;
+        turn.bytes = 0;
+    }
+    size_t used = turn.take < length ? turn.take : length;
+    turn.messages++;
+    turn.bytes += used;
+    turn.messages_max = turn.messages > turn.messages_max ? turn.messages : turn.messages_max;
+    turn.bytes_max = turn.bytes > turn.bytes_max ? turn.bytes : turn.bytes_max;
+    turn.length_max = length > turn.length_max ? length : turn.length_max;
+    seen.length += used;
+    return used;
+}
+
+/* Has something to say in each turn. */
+static size_t count_other(struct stream *stream, const char *bytes, size_t length)
+{
+    (void)bytes;
+    turn.others++;
+    stream_send(stream, "x", 1);
+    return length;
+}
+
+static void talk(struct reactor *reactor, size_t take, size_t held, size_t length)
+{
+    static const struct stream_handlers talks = {.on_data = count_in_turn, .on_close = on_close};
+    static const struct stream_handlers other = {.on_data = count_other};
+    static char much[STREAM_INPUT_MAX + 20000];
+    int pair[2], ring[2];
+    memset(&turn, 0, sizeof turn);
+    turn.take = take;
+    turn.most_held = held;
+    struct stream *stream = open_stream(reactor, &talks, pair);
+    make_pair(ring);
+    fcntl(ring[1], F_SETFL, O_NONBLOCK);
+    struct stream *first = stream_open(reactor, ring[0], &other, NULL, NULL);
+    struct stream *second = stream_open(reactor, ring[1], &other, NULL, NULL);
+    cr_assert(first && second);
+    cr_assert_eq(stream_send(first, "x", 1), 0); /* goes to and fro */
+    for (size_t sent = 0; sent < length; run_for(reactor, 0)) {
+        ssize_t n = write(pair[1], much, length - sent);
+        sent += n > 0 ? (size_t)n : 0;
+    }
+    for (int i = 0; i < 100000 && seen.length < length; i++)
+        run_for(reactor, 0);
+    cr_expect_eq(seen.length, length);
+    cr_expect_geq(turn.others, turn.turns - 1, "the others had %d turns of %d", turn.others,
+                  turn.turns);
+    stream_abort(stream);
+    stream_abort(first);
+    stream_abort(second);
+    run_for(reactor, 5);
+    run_for(reactor, 5);
+}
+
+ON_EVERY_BACKEND(a_turn_hands_over_64_messages_at_most)
+{
+    talk(reactor, 1, 0, 40000);
+    cr_expect_eq(turn.messages_max, 64);
+    cr_expect_leq(turn.length_max, 16384, "nothing is read while something waits");
+}
+
+ON_EVERY_BACKEND(a_turn_hands_over_64_kib_and_the_message_that_passes_that)
+{
+    talk(reactor, 2000, 100000, 120000);
+    cr_expect(turn.bytes_max >= 65536 && turn.bytes_max < 65536 + 2000, "%zu bytes",
+              turn.bytes_max);
+}
+
+/* Messages that are here are no message that is too long. */
+ON_EVERY_BACKEND(much_that_waits_for_the_next_turn_is_not_too_long)
+{
+    talk(reactor, 100, STREAM_INPUT_MAX + 1, STREAM_INPUT_MAX + 20000);
+    cr_expect_eq(turn.messages_max, 64);
+}
+
+static void note_silence(struct stream *stream)
+{
+    seen.drains++; /* of patience */
+    stream_close(stream, 0);
+}
+
+ON_EVERY_BACKEND(a_peer_without_a_whole_message_is_closed_in_time)
+{
+    static const struct stream_handlers told = {
+        .on_data = on_data, .on_close = on_close, .on_silence = note_silence};
+    enum { LIMIT = 100 };
+    for (int tells = 0; tells < 2; tells++) {
+        char byte;
+        int pair[2];
+        struct stream *stream = open_stream(reactor, tells ? &told : &lines, pair);
+        cr_assert_eq(stream_limit_silence(stream, LIMIT, 20000), 0);
+        int64_t start = reactor_now_ms(reactor), end = 0;
+        while (end == 0 && reactor_now_ms(reactor) < start + 5000) {
+            give(pair[1], "x", 1); /* bytes, but never a line */
+            run_for(reactor, 5);
+            if (read(pair[1], &byte, 1) == 0)
+                end = reactor_now_ms(reactor);
+        }
+        cr_expect_geq(end - start, LIMIT);
+        cr_expect_lt(end - start, LIMIT + 1000);
+        cr_expect_eq(seen.drains, tells);
+        close(pair[1]);
+        run_for(reactor, 5000);
+        cr_expect_eq(seen.closes, 1);
+        cr_expect_eq(seen.error, 0);
+    }
+}
+
+/* The first message ends the first limit; from then on each byte counts, in either direction. */
+ON_EVERY_BACKEND(a_peer_is_closed_when_no_byte_moves)
+{
+    enum { FIRST = 20000, IDLE = 150 };
+    char byte;
+    int pair[2];
+    struct stream *stream = open_stream(reactor, &lines, pair);
+    cr_assert_eq(stream_limit_silence(stream, FIRST, IDLE), 0);
+    int64_t start = reactor_now_ms(reactor);
+    give(pair[1], "a line\n", 7);
+    int64_t last = 0, longest = 0;
+    for (int i = 0; i < 60 && seen.closes == 0; i++) {
+        int64_t before = reactor_now_ms(reactor);
+        if (i < 30) /* one direction, then the other, each longer than the limit */
+            give(pair[1], "x", 1);
+        else
+            stream_send(stream, "y", 1);
+        run_for(reactor, 10);
+        if (read(pair[1], &byte, 1) == 0)
+            break;
+        last = before;
+        if (reactor_now_ms(reactor) - before > longest)
+            longest = reactor_now_ms(reactor) - before;
+    }
+    if (longest < IDLE) /* else this machine was asleep for so long */
+        cr_expect(last >= start + 59 * 10, "closed although bytes moved");
+    while (read(pair[1], &byte, 1) != 0 && reactor_now_ms(reactor) < last + 5000)
+        run_for(reactor, 5);
+    cr_expect_geq(reactor_now_ms(reactor) - last, IDLE);
+    cr_expect_lt(reactor_now_ms(reactor) - last, IDLE + 1000);
+    close(pair[1]);
+    run_for(reactor, 5000);
+    cr_expect_eq(seen.closes, 1);
+}
+
+ON_EVERY_BACKEND(after_the_first_message_silence_is_not_limited_unless_asked_for)
+{
+    int pair[2];
+    struct stream *stream = open_stream(reactor, &lines, pair);
+    cr_assert_eq(stream_limit_silence(stream, 50, 0), 0);
+    give(pair[1], "a line\n", 7);
+    run_for(reactor, 150);
+    give(pair[1], "another\n", 8);
+    run_for(reactor, 10);
+    cr_expect_eq(seen.data, 2);
+    stream_abort(stream);
+    run_for(reactor, 5000);
+    cr_expect_eq(seen.error, ECANCELED);
+}
+
 ON_EVERY_BACKEND(stop_handles_what_has_arrived_and_no_more)
 {
     int pair[2];
@@ -310,8 +655,7 @@ ON_EVERY_BACKEND(lost_peer)
     tcp_pair(pair);
     memset(&seen, 0, sizeof seen);
     stream_open(reactor, pair[0], &lines, NULL, NULL);
-    setsockopt(pair[1], SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
-    close(pair[1]);
+    reset(pair[1]);
     run_for(reactor, 1000);
     cr_expect_eq(seen.closes, 1);
     cr_expect_eq(seen.error, ECONNRESET);

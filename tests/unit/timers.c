@@ -208,6 +208,32 @@ ON_EVERY_BACKEND(periodic_timer_until_stopped_in_its_handler)
     cr_expect_eq(timer.position, 0);
 }
 
+static int64_t first_due;
+
+/* Is late, once by more than a period. */
+static void check_beat(struct reactor *reactor, struct reactor_timer *timer)
+{
+    int64_t off = (timer->due - first_due) % timer->period_ms;
+    cr_expect_eq(off, 0, "call %d: the next is %d ms off the beat", calls, (int)off);
+    cr_expect_gt(timer->due, reactor_now_ms(reactor), "a period that has passed is skipped");
+    usleep(calls == 1 ? 50000 : 3000); /* not a whole number of periods */
+    if (++calls == 8)
+        reactor_stop(reactor);
+}
+
+/* However late each call is, the next one is due when it would have been otherwise. */
+ON_EVERY_BACKEND(periodic_timer_keeps_its_beat)
+{
+    struct reactor_timer timer = {.handler = check_beat};
+    calls = 0;
+    reactor_timer_start(reactor, &timer, 20, 20);
+    first_due = timer.due;
+    usleep(27000); /* late from the start */
+    run_for(reactor, 20000);
+    cr_expect_eq(calls, 8);
+    reactor_timer_stop(reactor, &timer);
+}
+
 static int64_t last_due;
 static int fired;
 

@@ -30,6 +30,38 @@ ON_EVERY_BACKEND(signals)
     raise(SIGUSR2); /* ignored again, or this process is gone */
 }
 
+static int raised[2];
+
+/* A signal of a lower number, which this turn may have passed already; then its own. */
+static void raise_more(struct reactor *reactor, int signal, void *argument)
+{
+    (void)reactor, (void)argument;
+    if (raised[1]++ == 0) {
+        raise(SIGUSR1 + SIGUSR2 - signal);
+        raise(signal);
+    }
+}
+
+static void count_signal(struct reactor *reactor, int signal, void *argument)
+{
+    (void)reactor, (void)signal, (void)argument;
+    raised[0]++;
+}
+
+/* A signal may come in the middle of the loop's look at the signals, and nothing else may wake the
+ * loop later. */
+ON_EVERY_BACKEND(signal_that_comes_while_signals_are_handled)
+{
+    int low = SIGUSR1 < SIGUSR2 ? SIGUSR1 : SIGUSR2, high = SIGUSR1 + SIGUSR2 - low;
+    raised[0] = raised[1] = 0;
+    cr_assert_eq(reactor_signal(reactor, low, count_signal, NULL), 0);
+    cr_assert_eq(reactor_signal(reactor, high, raise_more, NULL), 0);
+    raise(high);
+    run_for(reactor, 100);
+    cr_expect_eq(raised[0], 1, "the other signal");
+    cr_expect_eq(raised[1], 2, "the same signal again");
+}
+
 enum { THREADS = 4, POSTS = 2000 };
 
 struct poster {
