@@ -95,6 +95,12 @@ void any_error_from_now_on(const struct fault *fault);
 /* owed.c */
 void owed_at_the_deadline(const struct fault *fault);
 void owed_at_the_idle_timeout(const struct fault *fault);
+/* lines.c */
+void full_pipe_harms_nobody(const struct fault *fault);
+void full_terminal_harms_nobody(const struct fault *fault);
+void pipe_without_reader(const struct fault *fault);
+void few_lines_a_second(const struct fault *fault);
+void no_standard_descriptors(const struct fault *fault);
 /* limits.c */
 void out_of_descriptors(const struct fault *fault);
 void out_of_threads(const struct fault *fault);

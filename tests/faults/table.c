@@ -102,6 +102,12 @@ const struct fault faults[] = {
     {PRELOADED("bytes owed when the second of the stop is over", owed_at_the_deadline, "FAULT_LATER=1")},
     {PRELOADED("bytes owed when the idle timeout is over", owed_at_the_idle_timeout, "FAULT_LATER=1")},
 
+    {REAL("stderr is a full pipe", full_pipe_harms_nobody)},
+    {REAL("stderr is a full terminal", full_terminal_harms_nobody)},
+    {REAL("stderr is a pipe without a reader", pipe_without_reader)},
+    {REAL("stderr, and thousands of reasons to write a line", few_lines_a_second)},
+    {REAL("started without descriptors 0, 1, 2", no_standard_descriptors)},
+
     {REAL("out of descriptors, and back", out_of_descriptors)},
     {REAL("out of threads, and back", out_of_threads), .trait = "threads"},
     {PRELOADED("out of address space, and back", out_of_address_space, "FAULT_SEND=100")},
