@@ -6,7 +6,7 @@
 
 #include "fault.h"
 
-enum { WAITING = 3, LOOK_MS = 100 };
+enum { WAITING = 3, LOOK_MS = 80 };
 
 /* What the network did to one connection that was waiting. That one is lost, and the next may be
  * fine. */
