@@ -43,11 +43,14 @@ static int count(const char *word)
     return times;
 }
 
+enum { PATIENCE_S = 5 }; /* a process that sleeps in write() would do so forever: SIGALRM */
+
 /* stderr becomes a pipe that blocks, and is full. Returns the end to read from. */
 static int say_to_full_pipe(void)
 {
     static const char block[512];
     int ends[2];
+    alarm(PATIENCE_S);
     cr_assert_eq(pipe(ends), 0);
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     fcntl(ends[1], F_SETFL, O_NONBLOCK);
@@ -275,7 +278,7 @@ static int said_at_the_end(int lines, void (*end)(void))
     cr_assert_eq(pipe(go), 0);
     pid_t child = fork();
     if (child == 0) {
-        alarm(5); /* one that sleeps in write() must not outlive this test */
+        alarm(PATIENCE_S);
         for (int i = 0; i < lines; i++)
             log_event("event");
         close(go[1]);
