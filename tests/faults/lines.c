@@ -103,11 +103,13 @@ static int start_with_pipe(const char *options, bool full)
     return ends[0];
 }
 
-/* It has been read empty: what does the server say next? At least so many were left out. */
+/* The server has nothing more to say for now, and what it has said is read: what does it say next?
+ * At least so many were left out. */
 static void must_tell(int pipe, struct crowd *crowd, long least, const char *why)
 {
     char text[TEXT] = "";
     size_t length = 0;
+    must_settle();
     drain(pipe);
     for (int64_t end = now_ms() + patient(5000); left_out(text) < least && now_ms() < end; nap(1)) {
         come_again(crowd, 1);
@@ -134,7 +136,6 @@ static void must_go_on(int pipe, struct crowd *crowd, struct client *bystander, 
                        const char *why)
 {
     client_echo(bystander, 100000);
-    must_settle();
     must_tell(pipe, crowd, least, why);
     fill(pipe);
     come_again(crowd, 100);
