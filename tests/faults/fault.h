@@ -37,11 +37,22 @@ extern const char *server_command; /* as in ECHO_SERVER */
  * --clear. */
 bool has_trait(const char *trait);
 void start_under(const struct fault *fault); /* starts the server with the fault */
+void start_under_with(const struct fault *fault, struct start options);
 /* The same, if it might not get ready: true if it has. inject instead of the fault's own. */
 bool start_might_fail(const struct fault *fault, const char *inject);
-void refuse_from_now_on(int error); /* accept() fails, of a server with a preloaded library */
-long watches_refused(void);         /* how often epoll_ctl() did, FAULT_WATCH */
-long injected(void);                /* how often the fault has happened until now */
+/* Starts the server with further options, and with these as its descriptors 0, 1 and 2; -1 is
+ * closed. The caller sets server.out, from which server_gets_ready() reads. */
+void launch_server(const char *options, const int standard[3]);
+bool server_gets_ready(void);
+
+/* Of a server with a preloaded library: */
+void refuse_from_now_on(int error); /* accept() fails; 0: it works again */
+void lose_next_client(int error);   /* accept() fails once, and that client is reset */
+void leave_no_room(bool full);      /* send() finds none from now on, or does again */
+void hold_next_close(void);         /* it closes, and does not return */
+void let_close_return(void);
+long watches_refused(void); /* how often epoll_ctl() did, FAULT_WATCH */
+long injected(void);        /* how often the fault has happened until now */
 /* Puts a command before the server's, which is to exec it. */
 void wrap_server(const char *words);
 /* The driver's --as UID THREADS COMMAND...: runs a command as another user, with a limit. */
@@ -53,8 +64,13 @@ _Noreturn void run_as(char **arguments);
  * is a failure. poke: silence is answered with one more byte. Returns how many have ended. */
 int exchange(struct client *clients, int count, size_t length, bool poke);
 bool ended(const struct client *client);
+/* Sets a limit of the running server; back to where it was if there is none. resource: setrlimit(2)
+ */
+void limit_server(int resource, bool limited, unsigned long now);
 /* One more client is served, within some seconds, though perhaps not at the first try. */
 void newcomer_must_be_served(void);
+/* Nothing to be tried with a server whose --help does not have this option. */
+void must_offer(const char *option);
 /* It does not use the processor while nothing happens (unless by design). */
 void must_settle(void);
 
@@ -64,6 +80,7 @@ void must_settle(void);
 void nobody_notices(const struct fault *fault);
 void nobody_notices_at_all_sizes(const struct fault *fault);
 void some_are_lost(const struct fault *fault);
+void some_are_reset(const struct fault *fault);
 void lost_but_told(const struct fault *fault);
 void late_until_more_comes(const struct fault *fault);
 void shortage_ends(const struct fault *fault);
@@ -71,6 +88,19 @@ void service_stops_at_the_door(const struct fault *fault);
 void door_opens_late(const struct fault *fault);
 void start_fails_well(const struct fault *fault);
 void no_descriptor_is_lost(const struct fault *fault);
+void number_is_not_mistaken(const struct fault *fault);
+/* accept.c */
+void only_that_client_is_lost(const struct fault *fault);
+void any_error_from_now_on(const struct fault *fault);
+/* owed.c */
+void owed_at_the_deadline(const struct fault *fault);
+void owed_at_the_idle_timeout(const struct fault *fault);
+/* lines.c */
+void full_pipe_harms_nobody(const struct fault *fault);
+void full_terminal_harms_nobody(const struct fault *fault);
+void pipe_without_reader(const struct fault *fault);
+void few_lines_a_second(const struct fault *fault);
+void no_standard_descriptors(const struct fault *fault);
 /* limits.c */
 void out_of_descriptors(const struct fault *fault);
 void out_of_threads(const struct fault *fault);

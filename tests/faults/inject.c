@@ -100,6 +100,9 @@ static void preload(const char *settings)
         share_hits();
     hits->count = 0;
     hits->refuses = 0;
+    hits->loses = 0;
+    hits->full = 0;
+    hits->holds = HOLD_NONE;
     hits->watch = 0;
     setenv("LD_PRELOAD", preload_library, 1);
 }
@@ -118,17 +121,47 @@ static void unprepare(void)
     unsetenv("LD_PRELOAD");
 }
 
-void start_under(const struct fault *fault)
+void start_under_with(const struct fault *fault, struct start options)
 {
     prepare(fault, fault->preload ? fault->preload : fault->inject);
-    server_start();
+    server_start_with(options);
     unprepare();
+}
+
+void start_under(const struct fault *fault)
+{
+    start_under_with(fault, (struct start){0});
+}
+
+static struct preload_hits *preloaded(void)
+{
+    cr_assert(hits, "nothing is preloaded");
+    return hits;
 }
 
 void refuse_from_now_on(int error)
 {
-    cr_assert(hits, "nothing is preloaded");
-    hits->refuses = error;
+    preloaded()->refuses = error;
+}
+
+void lose_next_client(int error)
+{
+    preloaded()->loses = error;
+}
+
+void leave_no_room(bool full)
+{
+    preloaded()->full = full;
+}
+
+void hold_next_close(void)
+{
+    preloaded()->holds = HOLD_NEXT;
+}
+
+void let_close_return(void)
+{
+    preloaded()->holds = HOLD_NONE;
 }
 
 long watches_refused(void)
@@ -136,20 +169,23 @@ long watches_refused(void)
     return hits ? hits->watch : 0;
 }
 
-/* ---- a start that may fail ---- */
+/* ---- a start that may fail, or is not the usual one ---- */
 
-static _Noreturn void become_server(int out, int errors)
+static _Noreturn void become_server(const char *options, const int standard[3])
 {
     char text[2 * TEXT], *words[32];
     int n = 0;
-    snprintf(text, sizeof text, "%s --port 0", getenv("ECHO_SERVER"));
+    snprintf(text, sizeof text, "%s %s", getenv("ECHO_SERVER"), options);
     for (char *word = strtok(text, " "); word && n < 31; word = strtok(NULL, " "))
         words[n++] = word;
     words[n] = NULL;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_DFL);
-    dup2(out, STDOUT_FILENO);
-    dup2(errors, STDERR_FILENO);
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (standard[fd] < 0)
+            close(fd);
+        else
+            dup2(standard[fd], fd);
     for (int fd = 3; fd < 1024; fd++)
         close(fd);
     execv(words[0], words);
@@ -180,24 +216,35 @@ static bool read_line(int fd, char *line, size_t size)
     return length > 0;
 }
 
-bool start_might_fail(const struct fault *fault, const char *inject)
+bool server_gets_ready(void)
 {
     char line[128];
-    int out[2];
-    prepare(fault, inject);
-    cr_assert(pipe2(out, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
-    if (server.errors >= 0)
-        close(server.errors);
-    server = (struct server){.out = out[0], .errors = errors_file(), .family = AF_INET};
-    server.pid = fork();
-    if (server.pid == 0)
-        become_server(out[1], server.errors);
-    close(out[1]);
-    unprepare();
-    if (!read_line(out[0], line, sizeof line))
+    if (!read_line(server.out, line, sizeof line))
         return false;
     const char *ready = "listening on 127.0.0.1:";
     cr_assert(strncmp(line, ready, strlen(ready)) == 0, "its ready line is '%s'", line);
     server.port = atoi(line + strlen(ready));
     return true;
+}
+
+void launch_server(const char *options, const int standard[3])
+{
+    if (server.errors >= 0)
+        close(server.errors);
+    server = (struct server){.out = -1, .errors = standard[STDERR_FILENO], .family = AF_INET};
+    server.pid = fork();
+    if (server.pid == 0)
+        become_server(options, standard);
+}
+
+bool start_might_fail(const struct fault *fault, const char *inject)
+{
+    int out[2];
+    prepare(fault, inject);
+    cr_assert(pipe2(out, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
+    launch_server("--port 0", (int[]){STDIN_FILENO, out[1], errors_file()});
+    server.out = out[0];
+    close(out[1]);
+    unprepare();
+    return server_gets_ready();
 }

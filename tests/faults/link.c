@@ -176,7 +176,7 @@ void dead_link(const struct fault *fault)
     client_close(&dead);
 }
 
-static void must_offer(const char *option)
+void must_offer(const char *option)
 {
     const char *const help[] = {"--help", NULL};
     if (!strstr(server_run(help).out, option))

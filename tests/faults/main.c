@@ -19,7 +19,7 @@
 enum { JOBS_MAX = 16, FAULTS_MAX = 128, SECONDS = 60 };
 
 static const char *only = "*";
-static int jobs = 3;
+static int jobs = 4;
 static bool as_table, broken; /* broken: the server is, and each check is to find it out */
 static unsigned seconds = SECONDS;
 
@@ -147,7 +147,7 @@ static void usage(void)
     puts("Usage: faults [OPTION]...\n"
          "Injects faults into the echo server that ECHO_SERVER names, one after the other.\n\n"
          "  --only PATTERN  those whose names match, as in 'accept*' (*)\n"
-         "  --jobs N        so many at a time (3)\n"
+         "  --jobs N        so many at a time (4)\n"
          "  --broken        the server is: it is a failure not to find it out\n"
          "  --table         lines of name, verdict and reason, with tabs between them\n"
          "  --list          only their names");

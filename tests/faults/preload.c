@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { DESCRIPTORS = 4096 };
@@ -73,11 +75,40 @@ ssize_t recv(int fd, void *bytes, size_t length, int flags)
     return syscall(SYS_recvfrom, fd, bytes, cut(length, receive_most), flags, NULL, NULL);
 }
 
+/* As if what it has sent before were still there. poll() does not know: so a server that asks again
+ * at once is slowed down. One that would sleep until there is room sleeps until a signal comes. */
+static int no_room(int fd)
+{
+    enum { SLOW_MS = 5 };
+    if (!hits->full)
+        return 0;
+    hits->count++;
+    if (fcntl(fd, F_GETFL) & O_NONBLOCK) {
+        poll(NULL, 0, SLOW_MS);
+        errno = EAGAIN;
+    } else {
+        poll(NULL, 0, -1);
+        errno = EINTR;
+    }
+    return 1;
+}
+
 ssize_t send(int fd, const void *bytes, size_t length, int flags)
 {
-    if (says_again(fd))
+    if (no_room(fd) || says_again(fd))
         return -1;
     return syscall(SYS_sendto, fd, bytes, cut(length, send_most), flags, NULL, 0);
+}
+
+/* What the network did to it, it did before we asked: its RST has arrived, say. */
+static int lose(int client, int error)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(client, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    hits->count++; /* first, since then the client looks */
+    syscall(SYS_close, client);
+    errno = error;
+    return -1;
 }
 
 int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
@@ -89,7 +120,9 @@ int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
         errno = hits->refuses;
         return -1;
     }
-    return (int)syscall(SYS_accept4, fd, address, length, flags);
+    int client = (int)syscall(SYS_accept4, fd, address, length, flags);
+    int lost = client < 0 ? 0 : atomic_exchange(&hits->loses, 0);
+    return lost ? lose(client, lost) : client;
 }
 
 /* Only EPOLL_CTL_ADD needs memory: the kernel does not refuse the other two for the want of it. */
@@ -103,9 +136,22 @@ int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
     return (int)syscall(SYS_epoll_ctl, epoll, operation, fd, event);
 }
 
+static void hold_up(void)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    int before = errno, next = HOLD_NEXT;
+    if (!atomic_compare_exchange_strong(&hits->holds, &next, HOLD_ON))
+        return;
+    hits->count++;
+    while (hits->holds == HOLD_ON)
+        nanosleep(&moment, NULL);
+    errno = before;
+}
+
 int close(int fd)
 {
     int result = (int)syscall(SYS_close, fd);
+    hold_up();
     if (result < 0 && errno == EBADF && fd >= 0 && close_fails)
         abort(); /* closed twice: in between it may have become somebody else's */
     if (result == 0 && close_fails && accepting) {

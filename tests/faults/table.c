@@ -38,12 +38,17 @@ const struct fault faults[] = {
     {TRACED("accept(): EAGAIN", nobody_notices, ACCEPT, "error=EAGAIN:when=2+2")},
     {TRACED("accept(): ECONNABORTED", nobody_notices, ACCEPT, "error=ECONNABORTED:when=2+2")},
     {TRACED("accept(): EPROTO", nobody_notices, ACCEPT, "error=EPROTO:when=2+2")},
+    {TRACED("accept(): EOPNOTSUPP", nobody_notices, ACCEPT, "error=EOPNOTSUPP:when=2+2")},
     {TRACED("accept(): EPERM", nobody_notices, ACCEPT, "error=EPERM:when=2+2")},
+    {TRACED("accept(): EACCES", nobody_notices, ACCEPT, "error=EACCES:when=2+2")},
+    {TRACED("accept(): ENOSYS", nobody_notices, ACCEPT, "error=ENOSYS:when=2+2")},
     {TRACED("accept(): EMFILE", nobody_notices, ACCEPT, "error=EMFILE:when=2+2")},
     {TRACED("accept(): ENFILE", nobody_notices, ACCEPT, "error=ENFILE:when=2+2")},
     {TRACED("accept(): ENOBUFS", nobody_notices, ACCEPT, "error=ENOBUFS:when=2+2")},
     {TRACED("accept(): ENOMEM", nobody_notices, ACCEPT, "error=ENOMEM:when=2+2")},
-    {PRELOADED("accept(): EMFILE from now on", service_stops_at_the_door, "FAULT_ACCEPT=1")},
+    {PRELOADED("accept(): EMFILE from now on", service_stops_at_the_door, "FAULT_LATER=1")},
+    {PRELOADED("accept(): any error from now on", any_error_from_now_on, "FAULT_LATER=1")},
+    {PRELOADED("accept(): each of its network errors, once", only_that_client_is_lost, "FAULT_LATER=1")},
     {PRELOADED("accept(): EMFILE, then epoll_ctl(): ENOMEM", door_opens_late, "FAULT_WATCH=2")},
 
     /* Not in step with a server that asks its clients in turn: there are six of them. */
@@ -55,9 +60,9 @@ const struct fault faults[] = {
 
     {TRACED("send(): EINTR", nobody_notices, SEND, "error=EINTR:when=1+7")},
     {TRACED("send(): EAGAIN", nobody_notices, SEND, "error=EAGAIN:when=1+7"), .design = LIE},
-    {TRACED("send(): EPIPE, and SIGPIPE", some_are_lost, SEND, "error=EPIPE:signal=SIGPIPE:when=7")},
-    {TRACED("send(): ECONNRESET", some_are_lost, SEND, "error=ECONNRESET:when=7")},
-    {TRACED("send(): ENOBUFS", some_are_lost, SEND, "error=ENOBUFS:when=7")},
+    {TRACED("send(): EPIPE, and SIGPIPE", some_are_reset, SEND, "error=EPIPE:signal=SIGPIPE:when=7")},
+    {TRACED("send(): ECONNRESET", some_are_reset, SEND, "error=ECONNRESET:when=7")},
+    {TRACED("send(): ENOBUFS", some_are_reset, SEND, "error=ENOBUFS:when=7")},
 
     {TRACED("the wait: EINTR", nobody_notices, WAIT, "error=EINTR:when=1+2")},
     {TRACED("the wait: returns for nothing", nobody_notices, WAIT, "retval=0:when=1+2")},
@@ -91,7 +96,17 @@ const struct fault faults[] = {
     {PRELOADED("three bytes in, two out", nobody_notices_at_all_sizes, "FAULT_RECV=3 FAULT_SEND=2")},
     {PRELOADED("EAGAIN from every second recv() and send()", nobody_notices_at_all_sizes, "FAULT_EAGAIN=2"), .design = LIE},
     {PRELOADED("close(): EINTR", no_descriptor_is_lost, "FAULT_CLOSE=1")},
+    {PRELOADED("close(): it takes long", number_is_not_mistaken, "FAULT_LATER=1"), .trait = "threads"},
     {PRELOADED("malloc(): every third fails", out_of_memory_now_and_then, "FAULT_MALLOC=3 FAULT_SEND=1")},
+
+    {PRELOADED("bytes owed when the second of the stop is over", owed_at_the_deadline, "FAULT_LATER=1")},
+    {PRELOADED("bytes owed when the idle timeout is over", owed_at_the_idle_timeout, "FAULT_LATER=1")},
+
+    {REAL("stderr is a full pipe", full_pipe_harms_nobody)},
+    {REAL("stderr is a full terminal", full_terminal_harms_nobody)},
+    {REAL("stderr is a pipe without a reader", pipe_without_reader)},
+    {REAL("stderr, and thousands of reasons to write a line", few_lines_a_second)},
+    {REAL("started without descriptors 0, 1, 2", no_standard_descriptors)},
 
     {REAL("out of descriptors, and back", out_of_descriptors)},
     {REAL("out of threads, and back", out_of_threads), .trait = "threads"},

@@ -1,0 +1,332 @@
+/* What a server says on stderr must cost its clients nothing. Clients can provoke lines, and
+ * perhaps nobody reads them. */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "fault.h"
+
+enum { DESCRIPTORS = 40, FEW = 8, HELD_MAX = FD_SETSIZE + FEW, TEXT = 64 * 1024 };
+
+/* Clients that make the server say something each time one of them comes again. */
+struct crowd {
+    struct client held[HELD_MAX];
+    int count, first; /* how many there are, and the first of those who leave and come again */
+    int next;         /* who does so next */
+};
+
+static void come(struct crowd *crowd, int count, int first)
+{
+    *crowd = (struct crowd){.count = count, .first = first, .next = first};
+    clients_open(crowd->held, count);
+}
+
+static void come_again(struct crowd *crowd, int times)
+{
+    for (int i = 0; i < times; i++) {
+        struct client *c = &crowd->held[crowd->next++];
+        client_reset(c); /* and nothing stays in TIME_WAIT */
+        *c = client_open();
+        if (crowd->next == crowd->count)
+            crowd->next = crowd->first;
+    }
+}
+
+/* How many lines a text says were left out. */
+static long left_out(const char *text)
+{
+    const char *const words = " lines left out";
+    long sum = 0;
+    for (const char *t = text; (t = strstr(t, words)); t++) {
+        const char *number = t;
+        while (number > text && isdigit((unsigned char)number[-1]))
+            number--;
+        sum += strtol(number, NULL, 10);
+    }
+    return sum;
+}
+
+/* ---- a pipe ---- */
+
+/* Through a description of its own: the server's has to stay a blocking one. */
+static void fill(int pipe)
+{
+    static const char block[4096];
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", pipe);
+    int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    cr_assert(fd >= 0, "%s: %s", path, strerror(errno));
+    for (size_t size = sizeof block; size > 0;)
+        if (write(fd, block, size) < 0)
+            size /= 2;
+    close(fd);
+}
+
+static void drain(int pipe)
+{
+    char bytes[4096];
+    while (read(pipe, bytes, sizeof bytes) > 0)
+        ;
+}
+
+/* Starts the server with that as its stderr. */
+static void start_saying_to(int errors, const char *options)
+{
+    int out[2], nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    cr_assert(pipe2(out, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
+    launch_server(options, (int[]){nothing, out[1], errors});
+    server.out = out[0];
+    close(out[1]);
+    close(nothing);
+    cr_assert(server_gets_ready(), "it does not get ready");
+}
+
+/* The same with a pipe, full or empty. Returns its end to read from. */
+static int start_with_pipe(const char *options, bool full)
+{
+    int ends[2];
+    cr_assert(pipe2(ends, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    if (full)
+        fill(ends[1]);
+    start_saying_to(ends[1], options);
+    return ends[0];
+}
+
+/* The server has nothing more to say for now, and what it has said is read: what does it say next?
+ * At least so many were left out. */
+static void must_tell(int pipe, struct crowd *crowd, long least, const char *why)
+{
+    char text[TEXT] = "";
+    size_t length = 0;
+    must_settle();
+    drain(pipe);
+    for (int64_t end = now_ms() + patient(5000); left_out(text) < least && now_ms() < end; nap(1)) {
+        come_again(crowd, 1);
+        ssize_t n = read(pipe, text + length, sizeof text - 1 - length);
+        length += n > 0 ? (size_t)n : 0;
+        text[length] = '\0';
+    }
+    cr_assert(left_out(text) >= least, "%s: at least %ld lines were left out, and it says: '%s'",
+              why, least, text);
+}
+
+static void must_stop(struct crowd *crowd, struct client *bystander, const char *why)
+{
+    client_echo(bystander, 1000);
+    server_signal(SIGTERM);
+    client_expect_eof(bystander);
+    client_close(bystander);
+    clients_close(crowd->held, crowd->count);
+    server_must_end_well(why, 1500);
+}
+
+/* Whatever the lines are about, they come: the others are served, and then the server ends. */
+static void must_go_on(int pipe, struct crowd *crowd, struct client *bystander, long least,
+                       const char *why)
+{
+    client_echo(bystander, 100000);
+    must_tell(pipe, crowd, least, why);
+    fill(pipe);
+    come_again(crowd, 100);
+    must_stop(crowd, bystander, why);
+    close(pipe);
+}
+
+static void full_pipe_at_the_limit(void)
+{
+    struct crowd crowd;
+    int pipe = start_with_pipe("--port 0", true);
+    struct client bystander = client_open();
+    client_echo(&bystander, 1000);
+    limit_server(RLIMIT_NOFILE, true, DESCRIPTORS);
+    come(&crowd, DESCRIPTORS, 0);
+    come_again(&crowd, 300);
+    must_go_on(pipe, &crowd, &bystander, 1, "out of descriptors");
+}
+
+static void full_pipe_past_the_set(void)
+{
+    struct crowd crowd;
+    if (!server_has("fd-setsize") || !descriptors_available(HELD_MAX + 64))
+        return;
+    int pipe = start_with_pipe("--port 0", true);
+    struct client bystander = client_open();
+    client_echo(&bystander, 1000);
+    come(&crowd, HELD_MAX, FD_SETSIZE);
+    come_again(&crowd, 300);
+    must_go_on(pipe, &crowd, &bystander, 300, "past FD_SETSIZE");
+}
+
+static void full_pipe_and_verbose(void)
+{
+    struct crowd crowd;
+    int pipe = start_with_pipe("--port 0 --verbose", true);
+    struct client bystander = client_open();
+    client_echo(&bystander, 1000);
+    come(&crowd, FEW, 0);
+    come_again(&crowd, 300);
+    newcomer_must_be_served(); /* and so those before it have been accepted */
+    must_go_on(pipe, &crowd, &bystander, 300, "--verbose");
+}
+
+void full_pipe_harms_nobody(const struct fault *fault)
+{
+    (void)fault;
+    full_pipe_at_the_limit();
+    full_pipe_past_the_set();
+    full_pipe_and_verbose();
+}
+
+void pipe_without_reader(const struct fault *fault)
+{
+    struct crowd crowd;
+    (void)fault;
+    close(start_with_pipe("--port 0 --verbose", false));
+    come(&crowd, FEW, 0);
+    come_again(&crowd, 100);
+    clients_echo(crowd.held, FEW, 1000);
+    clients_close(crowd.held, FEW);
+    newcomer_must_be_served();
+    must_settle();
+    server_stop();
+}
+
+/* ---- a terminal ---- */
+
+/* The clients fill it: a line at a time, until there is room for less than a line. */
+void full_terminal_harms_nobody(const struct fault *fault)
+{
+    enum { LINES = 1000 }; /* more than it has room for */
+    const char *const why = "a terminal";
+    struct crowd crowd;
+    (void)fault;
+    int reader = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (reader < 0 || grantpt(reader) < 0 || unlockpt(reader) < 0)
+        cr_skip_test("no terminal: %s", strerror(errno));
+    int terminal = open(ptsname(reader), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    cr_assert(terminal >= 0, "%s: %s", ptsname(reader), strerror(errno));
+    fcntl(reader, F_SETFL, O_NONBLOCK);
+    start_saying_to(terminal, "--port 0 --verbose");
+    struct client bystander = client_open();
+    client_echo(&bystander, 1000);
+    come(&crowd, FEW, 0);
+    come_again(&crowd, LINES);
+    client_echo(&bystander, 100000);
+    newcomer_must_be_served();
+    must_tell(reader, &crowd, 1, why);
+    come_again(&crowd, LINES);
+    must_stop(&crowd, &bystander, why);
+    close(reader);
+}
+
+/* ---- a file, which takes everything ---- */
+
+/* A line, and one before it that says how many were left out, in each second that the run touches.
+ */
+void few_lines_a_second(const struct fault *fault)
+{
+    enum { RUN_MS = 1200 };
+    static char text[TEXT];
+    struct crowd crowd;
+    (void)fault;
+    server_start();
+    struct client bystander = client_open();
+    client_echo(&bystander, 1000);
+    limit_server(RLIMIT_NOFILE, true, DESCRIPTORS);
+    int64_t start = now_ms();
+    come(&crowd, DESCRIPTORS, 0);
+    while (now_ms() < start + RUN_MS)
+        come_again(&crowd, 10);
+    client_echo(&bystander, 1000);
+    client_close(&bystander);
+    clients_close(crowd.held, crowd.count);
+    must_settle();
+    server_stop();
+    int most = 2 * ((int)(now_ms() - start) / 1000 + 2), lines = 0;
+    ssize_t n = pread(server.errors, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    for (const char *t = text; (t = strchr(t, '\n')); t++)
+        lines++;
+    cr_assert(lines <= most, "%d lines in %d ms", lines, (int)(now_ms() - start));
+    cr_assert(left_out(text) > 0, "%d lines, and none left out: '%s'", lines, text);
+}
+
+/* ---- no stderr at all, nor stdout, nor stdin ---- */
+
+/* Where stdout is closed nobody says which port it is. As long as this socket is bound to one, no
+ * other program gets it; one that also sets SO_REUSEADDR may, and listen. */
+static int reserve_port(int *port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    cr_assert(bind(fd, (struct sockaddr *)&a, length) == 0 &&
+                  getsockname(fd, (struct sockaddr *)&a, &length) == 0,
+              "no port: %s", strerror(errno));
+    *port = ntohs(a.sin_port);
+    return fd;
+}
+
+static void must_have_standard_descriptors(unsigned closed)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+        char path[64], is[64];
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)server.pid, fd);
+        ssize_t n = readlink(path, is, sizeof is - 1);
+        is[n > 0 ? n : 0] = '\0';
+        cr_assert(strcmp(is, "/dev/null") == 0, "closed %#x: descriptor %d is '%s'", closed, fd,
+                  is);
+    }
+}
+
+static void start_without(unsigned closed, int port)
+{
+    char options[64];
+    int standard[3];
+    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        standard[fd] = closed & 1u << fd ? -1 : nothing;
+    snprintf(options, sizeof options, "--verbose --port %d", port);
+    launch_server(options, standard);
+    server.port = port;
+    server.out = nothing; /* which is at its end at once, as must be */
+    server.errors = -1;
+}
+
+/* Its echo, and nothing else: what the server says of the others must not reach the first. */
+void no_standard_descriptors(const struct fault *fault)
+{
+    (void)fault;
+    for (unsigned closed = 1; closed < 8; closed++) {
+        struct client first, others[FEW];
+        bool connected = false;
+        int port, reserved = reserve_port(&port);
+        start_without(closed, port);
+        AWAIT(8000, (connected = client_try(&first, 1000)) || !server_running());
+        cr_assert(connected, "closed %#x: it %s", closed,
+                  server_running() ? "does not listen" : "has ended");
+        close(reserved);
+        client_echo(&first, 100);
+        clients_open(others, FEW);
+        clients_echo(others, FEW, 100);
+        clients_close(others, FEW);
+        must_have_standard_descriptors(closed);
+        client_echo(&first, 100);
+        client_shut(&first);
+        client_expect_eof(&first);
+        client_close(&first);
+        server_stop();
+    }
+}
