@@ -30,7 +30,7 @@ enum defect {
     READS_WITHOUT_END, FULL_IS_EOF, KEEPS_BUFFERS, BLOCKS_IN_SEND, DIES_OF_SIGPIPE, DIES_OF_RESET,
     IGNORES_HANGUP, LEAKS_DESCRIPTORS, DRAINS_ONE_CLIENT, ALWAYS_WRITABLE, EXITS_WHEN_FULL,
     SPINS_WHEN_FULL, TRUSTS_FD_SET, GUARDS_THE_SLOT, IGNORES_SIGTERM, QUITS_AT_ONCE, NO_REUSEADDR,
-    DEFECTS
+    NO_SIGNAL_HANDLER, DEFECTS
 };
 static const char *const names[DEFECTS] = {
     "none", "drops-unsent", "mixes-clients", "loses-urgent", "reads-once-per-edge",
@@ -38,6 +38,7 @@ static const char *const names[DEFECTS] = {
     "dies-of-sigpipe", "dies-of-reset", "ignores-hangup", "leaks-descriptors",
     "drains-one-client", "always-writable", "exits-when-full", "spins-when-full",
     "trusts-fd-set", "guards-the-slot", "ignores-sigterm", "quits-at-once", "no-reuseaddr",
+    "no-signal-handler",
 };
 /* clang-format on */
 
@@ -363,8 +364,10 @@ int main(int argc, char **argv)
         return 1;
     if (defect == DIES_OF_SIGPIPE)
         signal(SIGPIPE, SIG_DFL);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    if (defect != NO_SIGNAL_HANDLER) {
+        signal(SIGINT, on_signal);
+        signal(SIGTERM, on_signal);
+    }
 #ifdef __linux__
     if (defect == READS_ONCE_PER_EDGE)
         edges = epoll_create1(EPOLL_CLOEXEC);

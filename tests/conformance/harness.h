@@ -60,6 +60,11 @@ extern struct server server;
 void server_start(void); /* with --host 127.0.0.1 --port 0, until it is ready */
 void server_start_with(struct start options); /* the same, with other settings */
 void server_stop(void);                       /* SIGTERM, and it must end well within 1.5 s */
+/* The end of a test that is about something else than the end. SIGTERM gives the server 1.5 s to
+ * end in order, as coverage and the sanitizers want it, then SIGKILL ends it. How it ends is judged
+ * by clause 7's tests alone: here a server fails only if it had ended before, or if it is sanitized
+ * and its sanitizer has found something. */
+void server_dismiss(void);
 void server_signal(int signal);
 void server_pause(void);   /* SIGSTOP, and it has stopped when this returns */
 void server_resume(void);  /* SIGCONT */
@@ -67,6 +72,8 @@ bool server_running(void); /* notices its end */
 bool server_ended_within(int ms);
 void server_must_end_well(const char *clause, int ms); /* exit status 0, at most ms from now */
 bool server_has(const char *trait);
+/* What is on its stdout after the ready line, as a string. Returns the string's length. */
+size_t server_has_printed(char *text, size_t size);
 
 /* What /proc tells; each of them skips the test aloud where there is no such thing. */
 double server_cpu_ms(void); /* user and system time of all its threads */

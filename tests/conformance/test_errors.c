@@ -25,7 +25,7 @@ static void unharmed(const char *after)
 static void end(void)
 {
     client_close(&bystander);
-    server_stop();
+    server_dismiss();
 }
 
 /* One or two may be the server's own, opened when it first needed them. */

@@ -120,7 +120,7 @@ Test(clause6_limits, out_of_descriptors_and_recovery)
     cr_assert(count_waiting(MANY) == 0, "clause 6: %d clients wait for ever", count_waiting(MANY));
     bool recovered = newcomer_is_served();
     cr_assert(recovered, "clause 6: no service after all have left");
-    server_stop();
+    server_dismiss();
 }
 
 static void shed_or_served(int n)
@@ -155,5 +155,5 @@ Test(clause6_limits, more_clients_than_fd_setsize)
     clients_close(c, CLIENTS_MAX);
     AWAIT(8000, (now = server_descriptors()) <= before + 2); /* it may need some of its own */
     cr_assert(now <= before + 2, "clause 4: %d descriptors open, %d before", now, before);
-    server_stop();
+    server_dismiss();
 }
