@@ -29,6 +29,10 @@ void harness_end(void);
 
 /* ---- time ---- */
 
+/* A server that owes something and does nothing for so long fails the test: nobody waits for the
+ * suite's own limit. */
+enum { STUCK_MS = 3000 };
+
 int64_t now_ms(void);
 int patient(int ms); /* ms, times ECHO_SLOW */
 void nap(int ms);
@@ -115,8 +119,9 @@ void client_reset(struct client *client); /* leaves with RST */
 size_t client_put(struct client *client, size_t max);
 size_t client_take(struct client *client, size_t max);
 
-/* These wait, with a deadline after which the test fails. */
+/* These wait; after STUCK_MS without progress the test fails. */
 void client_send(struct client *client, size_t length);
+void client_receive(struct client *client, size_t max); /* some bytes, which are owed */
 void client_receive_all(struct client *client);         /* everything sent so far */
 void client_echo(struct client *client, size_t length); /* reading while writing */
 void client_expect_eof(struct client *client);          /* EOF comes next, neither a byte nor RST */

@@ -17,7 +17,7 @@
 
 #include "harness.h"
 
-enum { WORDS_MAX = 32, START_MS = 8000, STOP_MS = 1500, RUN_MS = 5000 };
+enum { WORDS_MAX = 32, START_MS = 5000, STOP_MS = 1500, RUN_MS = 5000 };
 
 struct server server;
 
