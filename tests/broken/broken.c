@@ -322,15 +322,15 @@ static void run(void)
         int polled = count;
         if (wait_for_events() < 0)
             continue;
-        for (int i = 0; i < polled; i++)
-            if (watch[i + 2].revents)
-                turn(&clients[i], watch[i + 2].revents);
-        remove_gone();
         if (watch[1].revents) {
             char byte;
             (void)!read(wake[0], &byte, 1);
             begin_stop();
         }
+        for (int i = 0; i < polled; i++)
+            if (watch[i + 2].revents)
+                turn(&clients[i], watch[i + 2].revents);
+        remove_gone();
         if (watch[0].revents && !stopping)
             accept_some();
     }
