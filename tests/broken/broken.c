@@ -30,7 +30,9 @@ enum defect {
     READS_WITHOUT_END, FULL_IS_EOF, KEEPS_BUFFERS, BLOCKS_IN_SEND, DIES_OF_SIGPIPE, DIES_OF_RESET,
     IGNORES_HANGUP, LEAKS_DESCRIPTORS, DRAINS_ONE_CLIENT, ALWAYS_WRITABLE, EXITS_WHEN_FULL,
     SPINS_WHEN_FULL, TRUSTS_FD_SET, GUARDS_THE_SLOT, IGNORES_SIGTERM, QUITS_AT_ONCE, NO_REUSEADDR,
-    DEFECTS
+    NO_SIGNAL_HANDLER, FALLS_SILENT, LOSES_THE_REST, FIN_WHILE_UNSENT, DROPS_UNSENT_AT_STOP,
+    FORGETS_UNREAD_AT_STOP, GIVES_UP_WITH_FIN, ACCEPTS_WITHOUT_END,
+    RETRIES_LATE, DEFECTS
 };
 static const char *const names[DEFECTS] = {
     "none", "drops-unsent", "mixes-clients", "loses-urgent", "reads-once-per-edge",
@@ -38,16 +40,20 @@ static const char *const names[DEFECTS] = {
     "dies-of-sigpipe", "dies-of-reset", "ignores-hangup", "leaks-descriptors",
     "drains-one-client", "always-writable", "exits-when-full", "spins-when-full",
     "trusts-fd-set", "guards-the-slot", "ignores-sigterm", "quits-at-once", "no-reuseaddr",
+    "no-signal-handler", "falls-silent", "loses-the-rest", "fin-while-unsent",
+    "drops-unsent-at-stop", "forgets-unread-at-stop", "gives-up-with-fin",
+    "accepts-without-end", "retries-late",
 };
 /* clang-format on */
 
-enum { CLIENTS_MAX = 8192, PIECE = 16 * 1024, PAUSE_MS = 50, STOP_MS = 1000 };
+enum { CLIENTS_MAX = 8192, PIECE = 16 * 1024, PAUSE_MS = 50, STOP_MS = 1000, ENOUGH = 10000 };
 
 struct client {
     int fd;
     char *held; /* bytes start to end are unsent; NULL: none are */
     size_t start, end;
     int left; /* while stopping: bytes that had arrived and are not echoed yet */
+    long received;
     bool fin_sent, gone;
 };
 
@@ -79,7 +85,7 @@ static bool lost(void)
 
 static void hold(struct client *c, const char *bytes, size_t length)
 {
-    if (defect == DROPS_UNSENT)
+    if (defect == DROPS_UNSENT || (defect == DROPS_UNSENT_AT_STOP && stopping))
         return; /* send() was "successful", wasn't it? */
     if (defect == MIXES_CLIENTS) {
         c->held = shared;
@@ -122,10 +128,13 @@ static void echo(struct client *c)
         c->gone = n == 0 ? c->held == NULL || defect == FULL_IS_EOF : lost();
         return;
     }
+    c->received += n;
     if (c->fin_sent)
         return; /* too late: read only so that close() need not send RST */
     if (stopping)
         c->left -= (int)n;
+    if (defect == LOSES_THE_REST && c->received > ENOUGH)
+        return;
     ssize_t sent = c->held ? 0 : send(c->fd, bytes, (size_t)n, 0);
     if (sent < 0 && (c->gone = lost()))
         return;
@@ -136,7 +145,7 @@ static void echo(struct client *c)
 
 static void send_fin_if_done(struct client *c)
 {
-    if (!stopping || c->fin_sent || c->held || c->left > 0)
+    if (!stopping || c->fin_sent || c->left > 0 || (c->held && defect != FIN_WHILE_UNSENT))
         return;
     shutdown(c->fd, SHUT_WR);
     c->fin_sent = true;
@@ -190,14 +199,16 @@ static void enter(int fd)
 
 static void accept_some(void)
 {
-    for (int i = 0, fd; i < 64; i++) {
+    for (int i = 0, fd; i < 64 || defect == ACCEPTS_WITHOUT_END; i++) {
         enum net_accepted got = net_accept(listener, defect != BLOCKS_IN_SEND, &fd);
         if (got == NET_CLIENT)
             enter(fd);
         if (got == NET_EXHAUSTED && defect == EXITS_WHEN_FULL)
             exit(1); /* perror("accept"); exit(1); */
         if (got == NET_EXHAUSTED && defect != SPINS_WHEN_FULL)
-            pause_end = net_now_ms() + PAUSE_MS; /* else poll() returns at once, for ever */
+            pause_end = net_now_ms() + (defect == RETRIES_LATE
+                                            ? 2000
+                                            : PAUSE_MS); /* else poll() returns at once, for ever */
         if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN)
             return;
     }
@@ -231,13 +242,15 @@ static void begin_stop(void)
     for (int i = 0; i < count; i++) {
         if (ioctl(clients[i].fd, FIONREAD, &clients[i].left) < 0)
             clients[i].left = 0;
+        if (defect == FORGETS_UNREAD_AT_STOP && clients[i].held)
+            clients[i].left = 0;
         send_fin_if_done(&clients[i]);
     }
 }
 
 /* ---- waiting ---- */
 
-/* Unguarded: FD_SET(1024, ...) writes behind its argument. This file is compiled so that the
+/* Unguarded: FD_SET(FD_SETSIZE, ...) writes behind its argument. This file is compiled so that the
  * C library notices it and aborts; without that, it overwrites whatever stands there. */
 static int wait_by_select(int n)
 {
@@ -297,6 +310,8 @@ static int wait_for_events(void)
         if (greedy())
             events |= POLLIN;
         watch[i + 2] = (struct pollfd){.fd = clients[i].fd, .events = events};
+        if (defect == FALLS_SILENT && clients[i].received > ENOUGH)
+            watch[i + 2].fd = -1; /* a lost event, say: this client is forgotten */
     }
     if (edges >= 0)
         return wait_for_edges(count + 2);
@@ -311,15 +326,15 @@ static void run(void)
         int polled = count;
         if (wait_for_events() < 0)
             continue;
-        for (int i = 0; i < polled; i++)
-            if (watch[i + 2].revents)
-                turn(&clients[i], watch[i + 2].revents);
-        remove_gone();
         if (watch[1].revents) {
             char byte;
             (void)!read(wake[0], &byte, 1);
             begin_stop();
         }
+        for (int i = 0; i < polled; i++)
+            if (watch[i + 2].revents)
+                turn(&clients[i], watch[i + 2].revents);
+        remove_gone();
         if (watch[0].revents && !stopping)
             accept_some();
     }
@@ -363,15 +378,20 @@ int main(int argc, char **argv)
         return 1;
     if (defect == DIES_OF_SIGPIPE)
         signal(SIGPIPE, SIG_DFL);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    if (defect != NO_SIGNAL_HANDLER) {
+        signal(SIGINT, on_signal);
+        signal(SIGTERM, on_signal);
+    }
 #ifdef __linux__
     if (defect == READS_ONCE_PER_EDGE)
         edges = epoll_create1(EPOLL_CLOEXEC);
 #endif
     net_announce(listener);
     run();
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        if ((clients[i].held || clients[i].left > 0) && defect != GIVES_UP_WITH_FIN)
+            net_reset_on_close(clients[i].fd);
         close(clients[i].fd);
+    }
     return 0;
 }

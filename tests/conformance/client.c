@@ -13,7 +13,7 @@
 
 #include "harness.h"
 
-enum { CHUNK = 64 * 1024, DEADLINE_MS = 6000, CLIENTS_MAX = 1200 };
+enum { CHUNK = 64 * 1024, CLIENTS_MAX = 1200 };
 
 static uint32_t seeds;
 
@@ -43,7 +43,8 @@ static socklen_t server_address(struct sockaddr_storage *address)
     return sizeof *v4;
 }
 
-static bool connect_within(struct client *client, int small, int ms)
+/* small: its kernel buffers' size; 0: as they are. segment: no packet to it is to be larger. */
+static bool connect_within(struct client *client, int small, int segment, int ms)
 {
     struct sockaddr_storage address;
     socklen_t length = server_address(&address);
@@ -58,6 +59,8 @@ static bool connect_within(struct client *client, int small, int ms)
         setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
         setsockopt(client->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     }
+    if (segment)
+        setsockopt(client->fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
     if (connect(client->fd, (struct sockaddr *)&address, length) == 0)
         return true;
     error = errno;
@@ -74,7 +77,7 @@ static bool connect_within(struct client *client, int small, int ms)
 struct client client_open(void)
 {
     struct client client;
-    bool connected = connect_within(&client, 0, DEADLINE_MS);
+    bool connected = connect_within(&client, 0, 0, STUCK_MS);
     cr_assert(connected, "cannot connect: %s", strerror(errno));
     return client;
 }
@@ -82,14 +85,23 @@ struct client client_open(void)
 struct client client_open_small(void)
 {
     struct client client;
-    bool connected = connect_within(&client, 128 * 1024, DEADLINE_MS);
+    bool connected = connect_within(&client, 128 * 1024, 0, STUCK_MS);
+    cr_assert(connected, "cannot connect: %s", strerror(errno));
+    return client;
+}
+
+/* The server's send buffer grows with the segments: with loopback's, of 64 KiB, to megabytes. */
+static struct client open_narrow(void)
+{
+    struct client client;
+    bool connected = connect_within(&client, 16 * 1024, 1400, STUCK_MS);
     cr_assert(connected, "cannot connect: %s", strerror(errno));
     return client;
 }
 
 bool client_try(struct client *client, int ms)
 {
-    return connect_within(client, 0, ms);
+    return connect_within(client, 0, 0, ms);
 }
 
 void client_close(struct client *client)
@@ -180,24 +192,28 @@ static void must_be_open(const struct client *client, const char *doing)
 void client_send(struct client *client, size_t length)
 {
     for (size_t sent = 0; sent < length;) {
-        bool ready = client_ready(client, POLLOUT, DEADLINE_MS);
+        bool ready = client_ready(client, POLLOUT, STUCK_MS);
         cr_assert(ready, "clause 3: the server does not read, though nothing is owed");
         sent += client_put(client, length - sent);
         must_be_open(client, "writing");
     }
 }
 
+void client_receive(struct client *client, size_t max)
+{
+    bool ready = client_ready(client, POLLIN, STUCK_MS);
+    cr_assert(ready, "clause 1: silence after byte %llu of %llu",
+              (unsigned long long)client->received, (unsigned long long)client->sent);
+    client_take(client, max);
+    must_be_open(client, "reading");
+    cr_assert(!client->eof, "clause 2: EOF after byte %llu of %llu",
+              (unsigned long long)client->received, (unsigned long long)client->sent);
+}
+
 void client_receive_all(struct client *client)
 {
-    while (client->received < client->sent) {
-        bool ready = client_ready(client, POLLIN, DEADLINE_MS);
-        cr_assert(ready, "clause 1: silence after byte %llu of %llu",
-                  (unsigned long long)client->received, (unsigned long long)client->sent);
-        client_take(client, (size_t)(client->sent - client->received));
-        must_be_open(client, "reading");
-        cr_assert(!client->eof, "clause 2: EOF after byte %llu of %llu",
-                  (unsigned long long)client->received, (unsigned long long)client->sent);
-    }
+    while (client->received < client->sent)
+        client_receive(client, (size_t)(client->sent - client->received));
 }
 
 void client_echo(struct client *client, size_t length)
@@ -207,7 +223,7 @@ void client_echo(struct client *client, size_t length)
 
 void client_expect_eof(struct client *client)
 {
-    bool ready = client_ready(client, POLLIN, DEADLINE_MS);
+    bool ready = client_ready(client, POLLIN, STUCK_MS);
     cr_assert(ready, "clause 2: no EOF, though nothing is owed any more");
     client_take(client, 1);
     cr_assert(!client->reset, "clause 2: RST instead of EOF");
@@ -226,7 +242,7 @@ void client_hear(struct client *client, const void *bytes, size_t length)
     size_t total = 0;
     cr_assert(length <= sizeof got);
     while (total < length) {
-        bool ready = client_ready(client, POLLIN, DEADLINE_MS);
+        bool ready = client_ready(client, POLLIN, STUCK_MS);
         cr_assert(ready, "clause 1: silence after byte %zu of %zu", total, length);
         ssize_t n = recv(client->fd, got + total, length - total, 0);
         cr_assert(n > 0, "clause 1: the connection ended after byte %zu of %zu", total, length);
@@ -287,9 +303,9 @@ void clients_echo(struct client *clients, int count, size_t length)
                                 .events = (short)(c->sent < goal[i] ? POLLIN | POLLOUT : POLLIN)};
             open += busy;
         }
-        cr_assert(now_ms() < last + patient(DEADLINE_MS),
+        cr_assert(now_ms() < last + patient(STUCK_MS),
                   "clause 1: silence while %d of %d clients wait for their echo", open, count);
-        if (open == 0 || !wait_for_any(p, count, 1000))
+        if (open == 0 || !wait_for_any(p, count, 100))
             continue;
         for (int i = 0; i < count; i++) {
             if (p[i].fd >= 0 && p[i].revents & POLLOUT)
@@ -333,6 +349,41 @@ int clients_drain(struct client *clients, int count, int ms)
                 if (p[i].fd >= 0 && p[i].revents)
                     client_take(&clients[i], CHUNK);
     }
+}
+
+static bool is_owed(const struct client *client)
+{
+    struct owed owed = server_owes(client);
+    return owed.held + owed.unread > 0;
+}
+
+/* Sends without reading, a little at a time, until the server owes it something or so much is
+ * sent. A delayed acknowledgement, or the lack of a CPU, may hold up the echo for a moment. */
+static struct client open_and_send(uint64_t most)
+{
+    enum { PIECE = 8 * 1024, MOMENT_MS = 250 };
+    struct client client = open_narrow();
+    while (client.sent < most && !is_owed(&client)) {
+        uint64_t rest = most - client.sent;
+        client_send(&client, rest < PIECE ? (size_t)rest : PIECE);
+        AWAIT(STUCK_MS, client_has_arrived(&client));
+        AWAIT(MOMENT_MS, !is_owed(&client));
+    }
+    return client;
+}
+
+struct client client_open_owed(void)
+{
+    return open_and_send(64 << 20);
+}
+
+void clients_open_nearly_owed(struct client *clients, int count)
+{
+    struct client owed = client_open_owed();
+    uint64_t fits = owed.sent - (uint64_t)server_owes(&owed).held;
+    client_close(&owed);
+    for (int i = 0; i < count; i++)
+        clients[i] = open_and_send(fits - 1024 * (2 * (uint64_t)i + 1));
 }
 
 bool client_has_arrived(const struct client *c)

@@ -29,6 +29,10 @@ void harness_end(void);
 
 /* ---- time ---- */
 
+/* A server that owes something and does nothing for so long fails the test: nobody waits for the
+ * suite's own limit. */
+enum { STUCK_MS = 3000 };
+
 int64_t now_ms(void);
 int patient(int ms); /* ms, times ECHO_SLOW */
 void nap(int ms);
@@ -45,6 +49,7 @@ struct start {
     const char *extra;    /* one more option */
     const char *argument; /* and its argument */
     unsigned descriptors; /* RLIMIT_NOFILE; default: as many as there may be */
+    bool closed;          /* its stdin and stderr are, as for a careless daemon */
     int port;             /* default 0: any */
 };
 
@@ -60,6 +65,11 @@ extern struct server server;
 void server_start(void); /* with --host 127.0.0.1 --port 0, until it is ready */
 void server_start_with(struct start options); /* the same, with other settings */
 void server_stop(void);                       /* SIGTERM, and it must end well within 1.5 s */
+/* The end of a test that is about something else than the end. SIGTERM gives the server 1.5 s to
+ * end in order, as coverage and the sanitizers want it, then SIGKILL ends it. How it ends is judged
+ * by clause 7's tests alone: here a server fails only if it had ended before, or if it is sanitized
+ * and its sanitizer has found something. */
+void server_dismiss(void);
 void server_signal(int signal);
 void server_pause(void);   /* SIGSTOP, and it has stopped when this returns */
 void server_resume(void);  /* SIGCONT */
@@ -67,12 +77,25 @@ bool server_running(void); /* notices its end */
 bool server_ended_within(int ms);
 void server_must_end_well(const char *clause, int ms); /* exit status 0, at most ms from now */
 bool server_has(const char *trait);
+/* What is on its stdout after the ready line, as a string. Returns the string's length. */
+size_t server_has_printed(char *text, size_t size);
 
 /* What /proc tells; each of them skips the test aloud where there is no such thing. */
 double server_cpu_ms(void); /* user and system time of all its threads */
 long server_rss_kib(void);
 int server_descriptors(void);
 int server_threads(void);
+
+/* Where a client's bytes are that have reached the server and are not on their way back: in the
+ * server itself, or in its kernel, where it has not read them yet. Linux tells: sock_diag(7). */
+struct owed {
+    long held, unread;
+};
+struct client;
+struct owed server_owes(const struct client *client);
+
+/* Changes the limit of its descriptors while it runs: prlimit(2). It keeps those above. */
+void server_limit_descriptors(int limit);
 
 /* True once the server has used less than 2 % of a CPU for 250 ms; a spinning one never does. On a
  * machine so busy that even a spinning one gets no more, Linux tells that it wants more. */
@@ -100,6 +123,10 @@ struct client {
 
 struct client client_open(void);       /* must get through */
 struct client client_open_small(void); /* the same, with little room in its kernel buffers */
+/* It has sent, and not read, until the server holds bytes that its kernel does not take: up to 8
+ * KiB. All that it sent has arrived, and the server has read what it will read of that. Skips the
+ * test aloud where server_owes() does. */
+struct client client_open_owed(void);
 bool client_try(struct client *client, int ms); /* may fail */
 void client_close(struct client *client);
 void client_reset(struct client *client); /* leaves with RST */
@@ -108,8 +135,9 @@ void client_reset(struct client *client); /* leaves with RST */
 size_t client_put(struct client *client, size_t max);
 size_t client_take(struct client *client, size_t max);
 
-/* These wait, with a deadline after which the test fails. */
+/* These wait; after STUCK_MS without progress the test fails. */
 void client_send(struct client *client, size_t length);
+void client_receive(struct client *client, size_t max); /* some bytes, which are owed */
 void client_receive_all(struct client *client);         /* everything sent so far */
 void client_echo(struct client *client, size_t length); /* reading while writing */
 void client_expect_eof(struct client *client);          /* EOF comes next, neither a byte nor RST */
@@ -125,6 +153,9 @@ void clients_close(struct client *clients, int count);
 void clients_echo(struct client *clients, int count, size_t length);
 /* Everybody writes and nobody reads, until nothing more goes or each has sent limit bytes. */
 void clients_push(struct client *clients, int count, uint64_t limit);
+/* These have sent a little less than client_open_owed(): up to 8 KiB of an echo would have room on
+ * their way to a client that does not read. Nothing is owed yet. */
+void clients_open_nearly_owed(struct client *clients, int count);
 /* Everybody reads until EOF or RST, or the deadline; returns how many have not ended. */
 int clients_drain(struct client *clients, int count, int ms);
 

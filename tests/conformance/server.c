@@ -18,7 +18,7 @@
 
 #include "harness.h"
 
-enum { WORDS_MAX = 32, START_MS = 8000, STOP_MS = 1500, RUN_MS = 5000 };
+enum { WORDS_MAX = 32, START_MS = 5000, STOP_MS = 1500, RUN_MS = 5000 };
 
 struct server server;
 
@@ -109,7 +109,7 @@ static void command_line(char **words, char *text, size_t size, const char *cons
 
 /* In the child: a clean slate, as a shell would give it. Above all, SIGPIPE must be as usual:
  * if the server inherited our SIG_IGN, one that forgets about it would look fine. */
-static void become(char **words, int out, int errors, unsigned descriptors)
+static void become(char **words, int out, int errors, const struct start *start)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -124,9 +124,13 @@ static void become(char **words, int out, int errors, unsigned descriptors)
     dup2(errors, STDERR_FILENO);
     for (int fd = 3; fd < 4096; fd++)
         close(fd);
-    if (descriptors) {
-        struct rlimit limit = {.rlim_cur = descriptors, .rlim_max = descriptors};
+    if (start->descriptors) {
+        struct rlimit limit = {.rlim_cur = start->descriptors, .rlim_max = start->descriptors};
         setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (start->closed) {
+        close(STDIN_FILENO);
+        close(STDERR_FILENO);
     }
     execv(words[0], words);
     fprintf(stderr, "cannot run %s: %s\n", words[0], strerror(errno));
@@ -143,13 +147,13 @@ static int nameless_file(void)
     return fd;
 }
 
-static pid_t launch(const char *const *further, int out, int errors, unsigned descriptors)
+static pid_t launch(const char *const *further, int out, int errors, const struct start *start)
 {
     char text[1024], *words[WORDS_MAX];
     command_line(words, text, sizeof text, further);
     pid_t pid = fork();
     if (pid == 0)
-        become(words, out, errors, descriptors);
+        become(words, out, errors, start);
     cr_assert(pid > 0, "fork: %s", strerror(errno));
     return pid;
 }
@@ -197,10 +201,12 @@ void server_start_with(struct start s)
     snprintf(port, sizeof port, "%d", s.port);
     cr_assert(pipe(out) == 0, "pipe: %s", strerror(errno));
     fcntl(out[0], F_SETFD, FD_CLOEXEC);
+    if (server.out >= 0)
+        close(server.out);
     if (server.errors >= 0)
         close(server.errors);
     server = (struct server){.out = out[0], .errors = nameless_file()};
-    server.pid = launch(further, out[1], server.errors, s.descriptors);
+    server.pid = launch(further, out[1], server.errors, &s);
     close(out[1]);
     expect_ready_line(host);
 }
@@ -249,23 +255,48 @@ bool server_ended_within(int ms)
 
 void server_must_end_well(const char *clause, int ms)
 {
-    char rest[64];
     cr_assert(server_ended_within(ms), "%s: still running after %d ms", clause, patient(ms));
     cr_assert(!WIFSIGNALED(server.status), "%s: killed by signal %d", clause,
               WTERMSIG(server.status));
     cr_assert(WEXITSTATUS(server.status) == 0, "%s: exit status %d", clause,
               WEXITSTATUS(server.status));
-    cr_assert(read(server.out, rest, sizeof rest) == 0,
-              "command line: more on stdout than the ready line");
-    close(server.out);
+}
+
+static void must_not_have_ended(void)
+{
+    cr_assert(server_running(), "clause 4: the server has ended by itself, status %#x",
+              (unsigned)server.status);
 }
 
 void server_stop(void)
 {
-    cr_assert(server_running(), "clause 4: the server has ended by itself, status %#x",
-              (unsigned)server.status);
+    must_not_have_ended();
     server_signal(SIGTERM);
     server_must_end_well("clause 7, SIGTERM", STOP_MS);
+}
+
+void server_dismiss(void)
+{
+    must_not_have_ended();
+    server_signal(SIGTERM);
+    if (!server_ended_within(STOP_MS)) {
+        kill(server.pid, SIGKILL);
+        waitpid(server.pid, &server.status, 0);
+        server.pid = 0;
+    }
+    /* A sanitizer that has found something ends its process with a status, or with abort(). */
+    bool by_us = WIFSIGNALED(server.status) &&
+                 (WTERMSIG(server.status) == SIGTERM || WTERMSIG(server.status) == SIGKILL);
+    cr_assert(!server_has("sanitized") || server.status == 0 || by_us,
+              "sanitizer: the server ended with status %#x", (unsigned)server.status);
+}
+
+size_t server_has_printed(char *text, size_t size)
+{
+    fcntl(server.out, F_SETFL, O_NONBLOCK); /* a child of the server's may still hold it open */
+    ssize_t n = read(server.out, text, size - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return strlen(text);
 }
 
 static void read_all(int fd, char *text, size_t size)
@@ -278,7 +309,7 @@ struct outcome server_run(const char *const *arguments)
 {
     struct outcome o = {.status = -1};
     int out = nameless_file(), errors = nameless_file(), status;
-    pid_t pid = launch(arguments, out, errors, 0), ended = 0;
+    pid_t pid = launch(arguments, out, errors, &(struct start){0}), ended = 0;
 
     AWAIT(RUN_MS, (ended = waitpid(pid, &status, WNOHANG)) != 0);
     if (ended == 0) {
