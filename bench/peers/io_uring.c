@@ -104,7 +104,7 @@ static void give_back(int buffer)
 static void start_send(int fd)
 {
     struct client *c = &clients[fd];
-    if (c->sending || (c->rest == NULL && c->first == NONE))
+    if (c->sending)
         return;
     c->sending = true;
     struct io_uring_sqe *sqe = entry();
@@ -132,15 +132,27 @@ static bool owes(const struct client *c)
     return c->rest != NULL || c->first != NONE;
 }
 
-/* Closes when nothing of the connection is in the kernel's hands any more. */
-static void close_if_done(int fd)
+/* Each handler of a client's completion ends here. So a client that is not closed always has
+ * another completion to come: none is forgotten, whatever order they come in. */
+static void proceed(int fd)
 {
     struct client *c = &clients[fd];
-    if (!c->open || !c->ended || c->sending || c->receiving || owes(c))
-        return;
-    c->open = false;
-    close(fd);
-    count--;
+    if (owes(c)) {
+        start_send(fd);
+    } else if (!c->ended && !c->receiving) {
+        start_receive(fd);
+    } else if (c->ended && !c->receiving && !c->sending) {
+        c->open = false;
+        close(fd);
+        count--;
+    }
+}
+
+static void drop_rest(struct client *c)
+{
+    free(c->rest);
+    c->rest = NULL;
+    c->rest_start = c->rest_end = 0;
 }
 
 /* An error: what is owed is dropped; shutdown() ends the receive. */
@@ -149,11 +161,9 @@ static void lose(int fd)
     struct client *c = &clients[fd];
     while (c->first != NONE)
         give_back(take_first(c));
-    free(c->rest);
-    c->rest = NULL;
+    drop_rest(c);
     c->ended = true;
     shutdown(fd, SHUT_RDWR);
-    close_if_done(fd);
 }
 
 /* Moves the bytes of the buffers into memory of the connection's own. */
@@ -161,8 +171,6 @@ static bool copy_out(struct client *c, size_t sent)
 {
     while (c->first != NONE) {
         size_t more = length_of[c->first] - sent;
-        if (c->rest == NULL)
-            c->rest_start = c->rest_end = 0;
         char *grown = realloc(c->rest, c->rest_end + more);
         if (grown == NULL)
             return false;
@@ -178,49 +186,34 @@ static bool copy_out(struct client *c, size_t sent)
 static void on_sent(int fd, const struct io_uring_cqe *cqe)
 {
     struct client *c = &clients[fd];
-    int result = cqe->res;
     c->sending = false;
-    if (c->first == NONE) { /* lost meanwhile */
-        close_if_done(fd);
-        return;
+    if (c->first != NONE) { /* else the client was lost meanwhile */
+        size_t sent = cqe->res > 0 ? (size_t)cqe->res : 0;
+        if (cqe->res < 0 && cqe->res != -EAGAIN && cqe->res != -EINTR)
+            lose(fd);
+        else if (sent == length_of[c->first])
+            give_back(take_first(c));
+        else if (copy_out(c, sent))
+            cancel_receive(fd);
+        else
+            lose(fd);
     }
-    if (result < 0 && result != -EAGAIN && result != -EINTR) {
-        lose(fd);
-        return;
-    }
-    size_t sent = result > 0 ? (size_t)result : 0;
-    if (sent == length_of[c->first])
-        give_back(take_first(c));
-    else if (copy_out(c, sent))
-        cancel_receive(fd);
-    else
-        lose(fd);
-    start_send(fd);
-    close_if_done(fd);
+    proceed(fd);
 }
 
 static void on_rest_sent(int fd, const struct io_uring_cqe *cqe)
 {
     struct client *c = &clients[fd];
-    int result = cqe->res;
     c->sending = false;
-    if (c->rest == NULL) { /* lost meanwhile */
-        close_if_done(fd);
-        return;
+    if (c->rest != NULL) { /* else the client was lost meanwhile */
+        if (cqe->res < 0 && cqe->res != -EINTR)
+            lose(fd);
+        else if (cqe->res > 0)
+            c->rest_start += (size_t)cqe->res;
+        if (c->rest_start == c->rest_end)
+            drop_rest(c);
     }
-    if (result < 0 && result != -EINTR) {
-        lose(fd);
-        return;
-    }
-    c->rest_start += result > 0 ? (size_t)result : 0;
-    if (c->rest_start == c->rest_end) {
-        free(c->rest);
-        c->rest = NULL;
-    }
-    start_send(fd);
-    if (!owes(c) && !c->receiving && !c->ended)
-        start_receive(fd);
-    close_if_done(fd);
+    proceed(fd);
 }
 
 static void keep(struct client *c, int buffer, int length)
@@ -245,14 +238,11 @@ static void on_received(int fd, const struct io_uring_cqe *cqe)
         c->receiving = c->cancelling = false;
     if (c->rest != NULL && c->first != NONE && !c->sending && !copy_out(c, 0))
         lose(fd);
-    start_send(fd);
     if (cqe->res == 0)
         c->ended = true;
     else if (cqe->res < 0 && cqe->res != -ENOBUFS && cqe->res != -ECANCELED && cqe->res != -EINTR)
         lose(fd);
-    if (!c->receiving && !c->ended && c->rest == NULL)
-        start_receive(fd); /* the kernel had no buffer, or ended the multishot of its own accord */
-    close_if_done(fd);
+    proceed(fd); /* with another receive, if there was no buffer or the kernel ended this one */
 }
 
 static void on_client(int fd)
