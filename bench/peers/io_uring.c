@@ -30,8 +30,10 @@ enum operation { ACCEPT, RECEIVE, SEND, SEND_REST, CANCEL, SIGNAL, TICK };
 
 struct client {
     int first, last; /* buffers to be sent, in order; NONE: none */
-    char *rest;      /* what the kernel did not take; NULL: nothing */
+    char *rest;      /* what the kernel did not take, and is sending; NULL: nothing */
     size_t rest_start, rest_end;
+    char *more; /* what comes after it: it may grow, while the kernel reads from rest */
+    size_t more_length;
     bool open, receiving, cancelling, sending, ended, fin_sent;
 };
 
@@ -48,7 +50,7 @@ static struct __kernel_timespec interval = {.tv_nsec = TICK_MS * 1000000LL};
 static struct io_uring_sqe *entry(void)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-    for (; sqe == NULL; sqe = io_uring_get_sqe(&ring))
+    for (; !sqe; sqe = io_uring_get_sqe(&ring))
         io_uring_submit(&ring); /* the queue is full: hand it over */
     return sqe;
 }
@@ -106,9 +108,16 @@ static void start_send(int fd)
     struct client *c = &clients[fd];
     if (c->sending)
         return;
+    if (!c->rest) {
+        c->rest = c->more;
+        c->rest_start = 0;
+        c->rest_end = c->more_length;
+        c->more = NULL;
+        c->more_length = 0;
+    }
     c->sending = true;
     struct io_uring_sqe *sqe = entry();
-    if (c->rest != NULL) {
+    if (c->rest) {
         io_uring_prep_send(sqe, fd, c->rest + c->rest_start, c->rest_end - c->rest_start,
                            MSG_NOSIGNAL);
         tag(sqe, SEND_REST, fd);
@@ -129,7 +138,7 @@ static int take_first(struct client *c)
 
 static bool owes(const struct client *c)
 {
-    return c->rest != NULL || c->first != NONE;
+    return c->rest || c->more || c->first != NONE;
 }
 
 /* Each handler of a client's completion ends here. So a client that is not closed always has
@@ -148,20 +157,15 @@ static void proceed(int fd)
     }
 }
 
-static void drop_rest(struct client *c)
-{
-    free(c->rest);
-    c->rest = NULL;
-    c->rest_start = c->rest_end = 0;
-}
-
 /* An error: what is owed is dropped; shutdown() ends the receive. */
 static void lose(int fd)
 {
     struct client *c = &clients[fd];
     while (c->first != NONE)
         give_back(take_first(c));
-    drop_rest(c);
+    free(c->rest);
+    free(c->more);
+    c->rest = c->more = NULL;
     c->ended = true;
     shutdown(fd, SHUT_RDWR);
 }
@@ -170,13 +174,13 @@ static void lose(int fd)
 static bool copy_out(struct client *c, size_t sent)
 {
     while (c->first != NONE) {
-        size_t more = length_of[c->first] - sent;
-        char *grown = realloc(c->rest, c->rest_end + more);
-        if (grown == NULL)
+        size_t length = length_of[c->first] - sent;
+        char *grown = realloc(c->more, c->more_length + length);
+        if (!grown)
             return false;
-        memcpy(grown + c->rest_end, memory + (size_t)c->first * BUFFER + sent, more);
-        c->rest = grown;
-        c->rest_end += more;
+        memcpy(grown + c->more_length, memory + (size_t)c->first * BUFFER + sent, length);
+        c->more = grown;
+        c->more_length += length;
         sent = 0;
         give_back(take_first(c));
     }
@@ -205,13 +209,15 @@ static void on_rest_sent(int fd, const struct io_uring_cqe *cqe)
 {
     struct client *c = &clients[fd];
     c->sending = false;
-    if (c->rest != NULL) { /* else the client was lost meanwhile */
+    if (c->rest) { /* else the client was lost meanwhile */
         if (cqe->res < 0 && cqe->res != -EINTR)
             lose(fd);
         else if (cqe->res > 0)
             c->rest_start += (size_t)cqe->res;
-        if (c->rest_start == c->rest_end)
-            drop_rest(c);
+        if (c->rest_start == c->rest_end) {
+            free(c->rest);
+            c->rest = NULL;
+        }
     }
     proceed(fd);
 }
@@ -236,7 +242,7 @@ static void on_received(int fd, const struct io_uring_cqe *cqe)
     }
     if (!(cqe->flags & IORING_CQE_F_MORE))
         c->receiving = c->cancelling = false;
-    if (c->rest != NULL && c->first != NONE && !c->sending && !copy_out(c, 0))
+    if (c->rest && !copy_out(c, 0)) /* that send may take as long as the client likes */
         lose(fd);
     if (cqe->res == 0)
         c->ended = true;
@@ -250,7 +256,7 @@ static void on_client(int fd)
     if (fd >= capacity) {
         int more = 2 * fd + 64;
         struct client *grown = realloc(clients, (size_t)more * sizeof *grown);
-        if (grown == NULL) {
+        if (!grown) {
             log_error("client %d turned away", fd);
             close(fd);
             return;
