@@ -26,7 +26,7 @@ enum {
     STOP_TICKS = 18,
     TICK_MS = 50
 };
-enum operation { ACCEPT, RECEIVE, SEND, SEND_REST, CANCEL, SIGNAL, TICK };
+enum operation { ACCEPT, RETRY, RECEIVE, SEND, SEND_REST, CANCEL, SIGNAL, TICK };
 
 struct client {
     int first, last; /* buffers to be sent, in order; NONE: none */
@@ -43,7 +43,7 @@ static char *memory;
 static int next_of[BUFFERS];
 static size_t length_of[BUFFERS];
 static struct client *clients; /* by descriptor */
-static int capacity, count, listener, signals;
+static int capacity, count, listener, backlog_max, signals;
 static int ticks; /* since the stop; 0: serving */
 static struct __kernel_timespec interval = {.tv_nsec = TICK_MS * 1000000LL};
 
@@ -88,11 +88,12 @@ static void cancel_receive(int fd)
     clients[fd].cancelling = true;
 }
 
-static void start_tick(void)
+/* RETRY or TICK, after an interval. */
+static void start_timer(enum operation operation)
 {
     struct io_uring_sqe *sqe = entry();
     io_uring_prep_timeout(sqe, &interval, 0, 0);
-    tag(sqe, TICK, 0);
+    tag(sqe, operation, 0);
 }
 
 static void give_back(int buffer)
@@ -161,6 +162,8 @@ static void proceed(int fd)
 static void lose(int fd)
 {
     struct client *c = &clients[fd];
+    if (owes(c))
+        net_reset_on_close(fd);
     while (c->first != NONE)
         give_back(take_first(c));
     free(c->rest);
@@ -266,8 +269,6 @@ static void on_client(int fd)
     }
     clients[fd] = (struct client){.first = NONE, .last = NONE, .open = true};
     count++;
-    if (net_verbose)
-        log_event("client %d", fd);
     start_receive(fd);
 }
 
@@ -277,6 +278,8 @@ static void on_accepted(int fd, const struct io_uring_cqe *cqe)
     (void)fd;
     if (cqe->res >= 0) {
         said = false;
+        if (net_verbose)
+            log_event("client %d", cqe->res);
         on_client(cqe->res);
     } else if (ticks == 0 && !said) {
         said = true;
@@ -287,7 +290,25 @@ static void on_accepted(int fd, const struct io_uring_cqe *cqe)
     if (cqe->res >= 0)
         start_accept();
     else
-        start_tick(); /* out of descriptors: try again in a while */
+        start_timer(RETRY); /* out of descriptors, perhaps */
+}
+
+static void on_retry(int fd, const struct io_uring_cqe *cqe)
+{
+    (void)fd, (void)cqe;
+    if (ticks == 0)
+        start_accept();
+}
+
+static void admit_all_who_wait(void)
+{
+    for (int i = 0, client; i < backlog_max; i++) {
+        enum net_accepted got = net_accept(listener, true, &client);
+        if (got == NET_CLIENT)
+            on_client(client);
+        else if (got != NET_LOST)
+            return;
+    }
 }
 
 static void on_signal(int fd, const struct io_uring_cqe *cqe)
@@ -296,23 +317,17 @@ static void on_signal(int fd, const struct io_uring_cqe *cqe)
     if (ticks > 0)
         return;
     ticks = 1;
-    int client;
-    while (net_accept(listener, true, &client) == NET_CLIENT)
-        on_client(client);
+    admit_all_who_wait();
     shutdown(listener, SHUT_RDWR); /* ends the multishot accept, which still holds it open */
     close(listener);
-    start_tick();
+    start_timer(TICK);
     io_uring_submit_and_wait(&ring, 1);
 }
 
-/* Before the stop: time to accept again. After it: FIN for whoever is owed nothing. */
+/* After the stop: FIN for each client that is owed nothing. */
 static void on_tick(int fd, const struct io_uring_cqe *cqe)
 {
     (void)fd, (void)cqe;
-    if (ticks == 0) {
-        start_accept();
-        return;
-    }
     ticks++;
     for (int i = 0; i < capacity; i++) {
         if (clients[i].open && !owes(&clients[i]) && !clients[i].fin_sent) {
@@ -320,12 +335,12 @@ static void on_tick(int fd, const struct io_uring_cqe *cqe)
             shutdown(i, SHUT_WR);
         }
     }
-    start_tick();
+    start_timer(TICK);
 }
 
 static void (*const handlers[])(int fd, const struct io_uring_cqe *cqe) = {
-    [ACCEPT] = on_accepted,     [RECEIVE] = on_received, [SEND] = on_sent,
-    [SEND_REST] = on_rest_sent, [SIGNAL] = on_signal,    [TICK] = on_tick,
+    [ACCEPT] = on_accepted, [RECEIVE] = on_received, [SEND] = on_sent,   [SEND_REST] = on_rest_sent,
+    [SIGNAL] = on_signal,   [TICK] = on_tick,        [RETRY] = on_retry,
 };
 
 static void set_up(void)
@@ -371,6 +386,7 @@ int main(int argc, char **argv)
 {
     struct net_settings settings = net_parse(argc, argv, NULL);
     listener = net_listen(&settings, true);
+    backlog_max = net_backlog_max(settings.backlog);
     if (listener < 0)
         return 1;
     set_up();
@@ -379,8 +395,10 @@ int main(int argc, char **argv)
     net_announce(listener);
     while (ticks == 0 || (count > 0 && ticks < STOP_TICKS)) {
         int error = io_uring_submit_and_wait(&ring, 1);
-        if (error < 0 && error != -EINTR && error != -EBUSY)
-            errx(1, "io_uring: %s", strerror(-error));
+        if (error < 0 && error != -EINTR && error != -EBUSY) {
+            errno = -error;
+            log_fatal("io_uring");
+        }
         struct io_uring_cqe *cqe;
         unsigned head;
         unsigned seen = 0;
@@ -392,5 +410,8 @@ int main(int argc, char **argv)
         }
         io_uring_cq_advance(&ring, seen);
     }
+    for (int fd = 0; fd < capacity; fd++)
+        if (clients[fd].open && owes(&clients[fd]))
+            net_reset_on_close(fd);
     return 0;
 }
