@@ -30,7 +30,7 @@ enum defect {
     READS_WITHOUT_END, FULL_IS_EOF, KEEPS_BUFFERS, BLOCKS_IN_SEND, DIES_OF_SIGPIPE, DIES_OF_RESET,
     IGNORES_HANGUP, LEAKS_DESCRIPTORS, DRAINS_ONE_CLIENT, ALWAYS_WRITABLE, EXITS_WHEN_FULL,
     SPINS_WHEN_FULL, TRUSTS_FD_SET, GUARDS_THE_SLOT, IGNORES_SIGTERM, QUITS_AT_ONCE, NO_REUSEADDR,
-    DEFECTS
+    NO_SIGNAL_HANDLER, FALLS_SILENT, LOSES_THE_REST, DEFECTS
 };
 static const char *const names[DEFECTS] = {
     "none", "drops-unsent", "mixes-clients", "loses-urgent", "reads-once-per-edge",
@@ -38,16 +38,18 @@ static const char *const names[DEFECTS] = {
     "dies-of-sigpipe", "dies-of-reset", "ignores-hangup", "leaks-descriptors",
     "drains-one-client", "always-writable", "exits-when-full", "spins-when-full",
     "trusts-fd-set", "guards-the-slot", "ignores-sigterm", "quits-at-once", "no-reuseaddr",
+    "no-signal-handler", "falls-silent", "loses-the-rest",
 };
 /* clang-format on */
 
-enum { CLIENTS_MAX = 8192, PIECE = 16 * 1024, PAUSE_MS = 50, STOP_MS = 1000 };
+enum { CLIENTS_MAX = 8192, PIECE = 16 * 1024, PAUSE_MS = 50, STOP_MS = 1000, ENOUGH = 10000 };
 
 struct client {
     int fd;
     char *held; /* bytes start to end are unsent; NULL: none are */
     size_t start, end;
     int left; /* while stopping: bytes that had arrived and are not echoed yet */
+    long received;
     bool fin_sent, gone;
 };
 
@@ -122,10 +124,13 @@ static void echo(struct client *c)
         c->gone = n == 0 ? c->held == NULL || defect == FULL_IS_EOF : lost();
         return;
     }
+    c->received += n;
     if (c->fin_sent)
         return; /* too late: read only so that close() need not send RST */
     if (stopping)
         c->left -= (int)n;
+    if (defect == LOSES_THE_REST && c->received > ENOUGH)
+        return;
     ssize_t sent = c->held ? 0 : send(c->fd, bytes, (size_t)n, 0);
     if (sent < 0 && (c->gone = lost()))
         return;
@@ -297,6 +302,8 @@ static int wait_for_events(void)
         if (greedy())
             events |= POLLIN;
         watch[i + 2] = (struct pollfd){.fd = clients[i].fd, .events = events};
+        if (defect == FALLS_SILENT && clients[i].received > ENOUGH)
+            watch[i + 2].fd = -1; /* a lost event, say: this client is forgotten */
     }
     if (edges >= 0)
         return wait_for_edges(count + 2);
@@ -363,8 +370,10 @@ int main(int argc, char **argv)
         return 1;
     if (defect == DIES_OF_SIGPIPE)
         signal(SIGPIPE, SIG_DFL);
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    if (defect != NO_SIGNAL_HANDLER) {
+        signal(SIGINT, on_signal);
+        signal(SIGTERM, on_signal);
+    }
 #ifdef __linux__
     if (defect == READS_ONCE_PER_EDGE)
         edges = epoll_create1(EPOLL_CLOEXEC);

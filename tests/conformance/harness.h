@@ -29,6 +29,10 @@ void harness_end(void);
 
 /* ---- time ---- */
 
+/* A server that owes something and does nothing for so long fails the test: nobody waits for the
+ * suite's own limit. */
+enum { STUCK_MS = 3000 };
+
 int64_t now_ms(void);
 int patient(int ms); /* ms, times ECHO_SLOW */
 void nap(int ms);
@@ -60,6 +64,11 @@ extern struct server server;
 void server_start(void); /* with --host 127.0.0.1 --port 0, until it is ready */
 void server_start_with(struct start options); /* the same, with other settings */
 void server_stop(void);                       /* SIGTERM, and it must end well within 1.5 s */
+/* The end of a test that is about something else than the end. SIGTERM gives the server 1.5 s to
+ * end in order, as coverage and the sanitizers want it, then SIGKILL ends it. How it ends is judged
+ * by clause 7's tests alone: here a server fails only if it had ended before, or if it is sanitized
+ * and its sanitizer has found something. */
+void server_dismiss(void);
 void server_signal(int signal);
 void server_pause(void);   /* SIGSTOP, and it has stopped when this returns */
 void server_resume(void);  /* SIGCONT */
@@ -67,6 +76,8 @@ bool server_running(void); /* notices its end */
 bool server_ended_within(int ms);
 void server_must_end_well(const char *clause, int ms); /* exit status 0, at most ms from now */
 bool server_has(const char *trait);
+/* What is on its stdout after the ready line, as a string. Returns the string's length. */
+size_t server_has_printed(char *text, size_t size);
 
 /* What /proc tells; each of them skips the test aloud where there is no such thing. */
 double server_cpu_ms(void); /* user and system time of all its threads */
@@ -108,8 +119,9 @@ void client_reset(struct client *client); /* leaves with RST */
 size_t client_put(struct client *client, size_t max);
 size_t client_take(struct client *client, size_t max);
 
-/* These wait, with a deadline after which the test fails. */
+/* These wait; after STUCK_MS without progress the test fails. */
 void client_send(struct client *client, size_t length);
+void client_receive(struct client *client, size_t max); /* some bytes, which are owed */
 void client_receive_all(struct client *client);         /* everything sent so far */
 void client_echo(struct client *client, size_t length); /* reading while writing */
 void client_expect_eof(struct client *client);          /* EOF comes next, neither a byte nor RST */

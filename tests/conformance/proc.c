@@ -96,7 +96,7 @@ static bool server_runnable(void)
 bool server_settles(void)
 {
     bool settled = false;
-    for (int64_t end = now_ms() + patient(5000); !settled && now_ms() < end;) {
+    for (int64_t end = now_ms() + patient(STUCK_MS); !settled && now_ms() < end;) {
         double before = server_cpu_ms();
         int64_t start = now_ms();
         int asleep = 0;

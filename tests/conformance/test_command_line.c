@@ -117,7 +117,7 @@ Test(command_line, host_may_be_a_name)
     struct client c = client_open();
     client_echo(&c, 1000);
     client_close(&c);
-    server_stop();
+    server_dismiss();
 }
 
 static long errors_size(void)
@@ -133,7 +133,7 @@ Test(command_line, verbose_says_a_line_per_connection)
     AWAIT(3000, errors_size() > 0);
     cr_assert(errors_size() > 0, "--verbose: nothing on stderr after a connection");
     client_close(&c);
-    server_stop();
+    server_dismiss();
 }
 
 Test(command_line, without_verbose_it_is_silent)
@@ -146,8 +146,24 @@ Test(command_line, without_verbose_it_is_silent)
             client_reset(&c);
         client_close(&c);
     }
-    server_stop();
+    server_dismiss();
     cr_assert(errors_size() == 0, "without --verbose: %ld bytes on stderr", errors_size());
+}
+
+Test(command_line, nothing_follows_the_ready_line)
+{
+    char text[200];
+    server_start_with((struct start){.extra = "--verbose"});
+    for (int i = 0; i < 10; i++) {
+        struct client c = client_open();
+        client_echo(&c, 10);
+        if (i % 2)
+            client_reset(&c);
+        client_close(&c);
+    }
+    server_dismiss();
+    size_t length = server_has_printed(text, sizeof text);
+    cr_assert(length == 0, "command line: more on stdout than the ready line: '%s'", text);
 }
 
 Test(command_line, small_backlog)
@@ -157,5 +173,5 @@ Test(command_line, small_backlog)
     clients_open(c, 10);
     clients_echo(c, 10, 1000);
     clients_close(c, 10);
-    server_stop();
+    server_dismiss();
 }

@@ -14,7 +14,7 @@ Test(clause1_echo, small_messages)
     for (size_t size = 1; size <= 200; size++)
         client_echo(&c, size);
     client_close(&c);
-    server_stop();
+    server_dismiss();
 }
 
 Test(clause1_echo, every_byte_value)
@@ -29,7 +29,7 @@ Test(clause1_echo, every_byte_value)
     client_say(&c, "\0", 1);
     client_hear(&c, "\0", 1);
     client_close(&c);
-    server_stop();
+    server_dismiss();
 }
 
 Test(clause1_echo, one_byte_segments)
@@ -42,7 +42,7 @@ Test(clause1_echo, one_byte_segments)
     for (int i = 0; i < 200; i++)
         client_echo(&c, 1);
     client_close(&c);
-    server_stop();
+    server_dismiss();
 }
 
 Test(clause1_echo, nothing_is_added)
@@ -54,7 +54,7 @@ Test(clause1_echo, nothing_is_added)
     client_echo(&c, 1000);
     cr_assert(!client_ready(&c, POLLIN, 100), "clause 1: something follows the echo");
     client_close(&c);
-    server_stop();
+    server_dismiss();
 }
 
 Test(clause1_echo, sizes_around_a_buffer)
@@ -67,7 +67,7 @@ Test(clause1_echo, sizes_around_a_buffer)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         client_echo(&c, sizes[i]);
     client_close(&c);
-    server_stop();
+    server_dismiss();
 }
 
 Test(clause1_echo, stream_of_32_mib)
@@ -78,7 +78,7 @@ Test(clause1_echo, stream_of_32_mib)
     client_shut(&c);
     client_expect_eof(&c);
     client_close(&c);
-    server_stop();
+    server_dismiss();
 }
 
 /* Everybody's bytes wait in the server at the same time: one buffer for all would mix them. */
@@ -92,7 +92,7 @@ Test(clause1_echo, clients_do_not_mix)
     clients_push(c, MANY, 16 << 20);
     clients_echo(c, MANY, 300000);
     clients_close(c, MANY);
-    server_stop();
+    server_dismiss();
 }
 
 Test(clause1_echo, five_hundred_clients)
@@ -105,7 +105,7 @@ Test(clause1_echo, five_hundred_clients)
         clients_echo(c, MANY, 700);
     clients_echo(c, MANY, 20000);
     clients_close(c, MANY);
-    server_stop();
+    server_dismiss();
 }
 
 /* A byte sent with MSG_OOB is a byte of the stream (RFC 6093): it has its place in the echo. */
@@ -123,7 +123,7 @@ Test(clause1_echo, urgent_data)
         cr_assert(server_settles(), "clause 6: it spins on urgent data that it has read");
     client_echo(&c, 1000);
     client_close(&c);
-    server_stop();
+    server_dismiss();
 }
 
 static bool has_ipv6(void)
@@ -145,7 +145,7 @@ Test(clause1_echo, ipv6)
     client_shut(&c);
     client_expect_eof(&c);
     client_close(&c);
-    server_stop();
+    server_dismiss();
 }
 
 /* SIGSTOP and SIGCONT, as from Ctrl-Z and fg: some calls fail with EINTR then, handler or not. */
@@ -168,5 +168,5 @@ Test(clause1_echo, stopped_and_continued)
     }
     clients_echo(c, 2, 1000);
     clients_close(c, 2);
-    server_stop();
+    server_dismiss();
 }

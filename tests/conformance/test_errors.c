@@ -25,14 +25,14 @@ static void unharmed(const char *after)
 static void end(void)
 {
     client_close(&bystander);
-    server_stop();
+    server_dismiss();
 }
 
 /* One or two may be the server's own, opened when it first needed them. */
 static void no_descriptor_is_lost(int before)
 {
     int now = 0;
-    AWAIT(5000, (now = server_descriptors()) <= before + 2);
+    AWAIT(STUCK_MS, (now = server_descriptors()) <= before + 2);
     cr_assert(now <= before + 2, "clause 4: %d descriptors open, %d before", now, before);
 }
 
@@ -199,13 +199,14 @@ Test(clause4_errors, churn_without_a_leak)
     clients_close(c, 20);
     churn(300);
     client_echo(&bystander, 100);
-    AWAIT(2000, server_threads() <= 2 && server_descriptors() <= first);
+    no_descriptor_is_lost(first);
+    AWAIT(1000, server_threads() <= 2);
     int threads = server_threads();
     long before = server_rss_kib();
     int descriptors = server_descriptors();
     churn(3000);
     no_descriptor_is_lost(descriptors);
-    AWAIT(5000, server_threads() <= threads);
+    AWAIT(STUCK_MS, server_threads() <= threads);
     cr_assert(server_threads() <= threads, "clause 4: %d threads, %d before", server_threads(),
               threads);
     long grown = server_rss_kib() - before;

@@ -19,7 +19,7 @@ Test(clause2_half_close, fin_alone)
     client_shut(&c);
     client_expect_eof(&c);
     client_close(&c);
-    server_stop();
+    server_dismiss();
 }
 
 Test(clause2_half_close, request_then_fin)
@@ -30,7 +30,7 @@ Test(clause2_half_close, request_then_fin)
         client_send(&c, 1 + (size_t)i * 100);
         finish(&c);
     }
-    server_stop();
+    server_dismiss();
 }
 
 /* The server finds bytes and FIN, even of a connection it has not accepted yet, in one go. */
@@ -50,7 +50,7 @@ Test(clause2_half_close, bytes_and_fin_at_once)
     server_resume();
     for (int i = 0; i < MANY; i++)
         finish(&c[i]);
-    server_stop();
+    server_dismiss();
 }
 
 Test(clause2_half_close, megabytes_owed)
@@ -61,7 +61,7 @@ Test(clause2_half_close, megabytes_owed)
     cr_assert(c.sent > 200000, "the test could send no more than %llu bytes",
               (unsigned long long)c.sent);
     finish(&c);
-    server_stop();
+    server_dismiss();
 }
 
 /* The echo waits in the server and in the kernel for a client that first writes everything, then
@@ -74,14 +74,11 @@ Test(clause2_half_close, late_reader)
     client_shut(&late);
     for (int i = 0; i < 100; i++)
         client_echo(&other, 100);
-    for (int i = 0; i < 200; i++) {
-        bool ready = client_ready(&late, POLLIN, 5000);
-        cr_assert(ready, "clause 2: silence with %llu bytes owed",
-                  (unsigned long long)(late.sent - late.received));
-        client_take(&late, 3000);
+    for (int i = 0; i < 200 && late.received < late.sent; i++) {
+        client_receive(&late, 3000);
         nap(1);
     }
     finish(&late);
     client_close(&other);
-    server_stop();
+    server_dismiss();
 }

@@ -68,7 +68,7 @@ static int count_waiting(int count)
 /* One more client is served: at once, or after having been turned away a few times. */
 static bool newcomer_is_served(void)
 {
-    int64_t end = now_ms() + patient(8000);
+    int64_t end = now_ms() + patient(STUCK_MS);
     while (now_ms() < end) {
         struct client fresh;
         if (!client_try(&fresh, 1000))
@@ -107,7 +107,7 @@ Test(clause6_limits, out_of_descriptors_and_recovery)
 
     int waiting = count_waiting(MANY), freed = close_served(MANY, 10);
     int hoped = waiting < freed ? waiting : freed;
-    AWAIT(8000, count_served(MANY) >= n - freed + hoped);
+    AWAIT(STUCK_MS, count_served(MANY) >= n - freed + hoped);
     int now = count_served(MANY);
     cr_assert(now >= n - freed + hoped,
               "clause 6: %d clients left, but only %d of %d waiting ones "
@@ -116,11 +116,11 @@ Test(clause6_limits, out_of_descriptors_and_recovery)
     the_connected_go_on(MANY);
 
     close_served(MANY, MANY);
-    AWAIT(8000, (close_served(MANY, MANY), count_served(MANY), count_waiting(MANY)) == 0);
+    AWAIT(STUCK_MS, (close_served(MANY, MANY), count_served(MANY), count_waiting(MANY)) == 0);
     cr_assert(count_waiting(MANY) == 0, "clause 6: %d clients wait for ever", count_waiting(MANY));
     bool recovered = newcomer_is_served();
     cr_assert(recovered, "clause 6: no service after all have left");
-    server_stop();
+    server_dismiss();
 }
 
 static void shed_or_served(int n)
@@ -131,7 +131,7 @@ static void shed_or_served(int n)
     }
     cr_assert(n >= 1000, "clause 6: only %d clients served", n);
     cr_assert(n < FD_SETSIZE, "clause 6: %d clients, in spite of FD_SETSIZE?", n);
-    AWAIT(8000, (count_served(CLIENTS_MAX), count_waiting(CLIENTS_MAX)) == 0);
+    AWAIT(STUCK_MS, (count_served(CLIENTS_MAX), count_waiting(CLIENTS_MAX)) == 0);
     int waiting = count_waiting(CLIENTS_MAX);
     cr_assert(waiting == 0, "clause 6: %d clients are neither served nor turned away", waiting);
 }
@@ -153,7 +153,7 @@ Test(clause6_limits, more_clients_than_fd_setsize)
     cr_assert(recovered, "clause 6: no service after 100 have left");
     the_connected_go_on(CLIENTS_MAX);
     clients_close(c, CLIENTS_MAX);
-    AWAIT(8000, (now = server_descriptors()) <= before + 2); /* it may need some of its own */
+    AWAIT(STUCK_MS, (now = server_descriptors()) <= before + 2); /* it may need some of its own */
     cr_assert(now <= before + 2, "clause 4: %d descriptors open, %d before", now, before);
-    server_stop();
+    server_dismiss();
 }

@@ -45,7 +45,7 @@ Test(clause5_turns, small_requests_beside_a_stream)
               (long long)worst);
     client_close(&small);
     client_close(&bulk);
-    server_stop();
+    server_dismiss();
 }
 
 enum { BULK = 6, BULK_SIZE = 3 << 20 };
@@ -99,7 +99,7 @@ Test(clause5_turns, one_turn_is_bounded)
               (unsigned long long)best);
     clients_close(bulk, BULK);
     clients_close(small, 2);
-    server_stop();
+    server_dismiss();
 }
 
 Test(clause5_turns, idle_clients_cost_no_cpu)
@@ -119,5 +119,5 @@ Test(clause5_turns, idle_clients_cost_no_cpu)
               SECOND);
     clients_echo(c, MANY, 10);
     clients_close(c, MANY);
-    server_stop();
+    server_dismiss();
 }
