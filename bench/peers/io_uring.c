@@ -353,8 +353,9 @@ static void set_up(void)
         errx(1, "io_uring (it takes Linux 6.1): %s", strerror(-error));
     buffers = mmap(NULL, BUFFERS * sizeof(struct io_uring_buf), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    /* All of it now: the connections share it, so it must not count as what one of them takes. */
     memory = mmap(NULL, (size_t)BUFFERS * BUFFER, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (buffers == MAP_FAILED || memory == MAP_FAILED)
         err(1, "mmap");
     struct io_uring_buf_reg reg = {.ring_addr = (uintptr_t)buffers, .ring_entries = BUFFERS};
