@@ -264,6 +264,7 @@ static void on_client(int fd)
             close(fd);
             return;
         }
+        memset(grown + capacity, 0, (size_t)(more - capacity) * sizeof *grown); /* not open */
         clients = grown;
         capacity = more;
     }
