@@ -2,7 +2,8 @@
  * multishot receive for each connection, and a ring of buffers that the kernel picks from when
  * bytes arrive: so an idle connection holds no buffer here either. A reply is sent from the buffer
  * it arrived in; what the kernel does not take at once is copied out, so that a client that never
- * reads keeps no buffer from the others, and its receive is cancelled until it has taken all. */
+ * reads keeps no buffer from the others, and its receive is cancelled until it has taken all. What
+ * remains: before the cancel the kernel may have filled 32 buffers for it, 2 MiB to be held. */
 #include "log.h"
 #include "net.h"
 
