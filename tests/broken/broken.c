@@ -30,7 +30,8 @@ enum defect {
     READS_WITHOUT_END, FULL_IS_EOF, KEEPS_BUFFERS, BLOCKS_IN_SEND, DIES_OF_SIGPIPE, DIES_OF_RESET,
     IGNORES_HANGUP, LEAKS_DESCRIPTORS, DRAINS_ONE_CLIENT, ALWAYS_WRITABLE, EXITS_WHEN_FULL,
     SPINS_WHEN_FULL, TRUSTS_FD_SET, GUARDS_THE_SLOT, IGNORES_SIGTERM, QUITS_AT_ONCE, NO_REUSEADDR,
-    NO_SIGNAL_HANDLER, FALLS_SILENT, LOSES_THE_REST, DEFECTS
+    NO_SIGNAL_HANDLER, FALLS_SILENT, LOSES_THE_REST, FIN_WHILE_UNSENT, DROPS_UNSENT_AT_STOP,
+    FORGETS_UNREAD_AT_STOP, GIVES_UP_WITH_FIN, DEFECTS
 };
 static const char *const names[DEFECTS] = {
     "none", "drops-unsent", "mixes-clients", "loses-urgent", "reads-once-per-edge",
@@ -38,7 +39,8 @@ static const char *const names[DEFECTS] = {
     "dies-of-sigpipe", "dies-of-reset", "ignores-hangup", "leaks-descriptors",
     "drains-one-client", "always-writable", "exits-when-full", "spins-when-full",
     "trusts-fd-set", "guards-the-slot", "ignores-sigterm", "quits-at-once", "no-reuseaddr",
-    "no-signal-handler", "falls-silent", "loses-the-rest",
+    "no-signal-handler", "falls-silent", "loses-the-rest", "fin-while-unsent",
+    "drops-unsent-at-stop", "forgets-unread-at-stop", "gives-up-with-fin",
 };
 /* clang-format on */
 
@@ -81,7 +83,7 @@ static bool lost(void)
 
 static void hold(struct client *c, const char *bytes, size_t length)
 {
-    if (defect == DROPS_UNSENT)
+    if (defect == DROPS_UNSENT || (defect == DROPS_UNSENT_AT_STOP && stopping))
         return; /* send() was "successful", wasn't it? */
     if (defect == MIXES_CLIENTS) {
         c->held = shared;
@@ -141,7 +143,7 @@ static void echo(struct client *c)
 
 static void send_fin_if_done(struct client *c)
 {
-    if (!stopping || c->fin_sent || c->held || c->left > 0)
+    if (!stopping || c->fin_sent || c->left > 0 || (c->held && defect != FIN_WHILE_UNSENT))
         return;
     shutdown(c->fd, SHUT_WR);
     c->fin_sent = true;
@@ -236,6 +238,8 @@ static void begin_stop(void)
     for (int i = 0; i < count; i++) {
         if (ioctl(clients[i].fd, FIONREAD, &clients[i].left) < 0)
             clients[i].left = 0;
+        if (defect == FORGETS_UNREAD_AT_STOP && clients[i].held)
+            clients[i].left = 0;
         send_fin_if_done(&clients[i]);
     }
 }
@@ -318,15 +322,15 @@ static void run(void)
         int polled = count;
         if (wait_for_events() < 0)
             continue;
-        for (int i = 0; i < polled; i++)
-            if (watch[i + 2].revents)
-                turn(&clients[i], watch[i + 2].revents);
-        remove_gone();
         if (watch[1].revents) {
             char byte;
             (void)!read(wake[0], &byte, 1);
             begin_stop();
         }
+        for (int i = 0; i < polled; i++)
+            if (watch[i + 2].revents)
+                turn(&clients[i], watch[i + 2].revents);
+        remove_gone();
         if (watch[0].revents && !stopping)
             accept_some();
     }
@@ -380,7 +384,10 @@ int main(int argc, char **argv)
 #endif
     net_announce(listener);
     run();
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        if ((clients[i].held || clients[i].left > 0) && defect != GIVES_UP_WITH_FIN)
+            net_reset_on_close(clients[i].fd);
         close(clients[i].fd);
+    }
     return 0;
 }

@@ -43,7 +43,8 @@ static socklen_t server_address(struct sockaddr_storage *address)
     return sizeof *v4;
 }
 
-static bool connect_within(struct client *client, int small, int ms)
+/* small: its kernel buffers' size; 0: as they are. segment: no packet to it is to be larger. */
+static bool connect_within(struct client *client, int small, int segment, int ms)
 {
     struct sockaddr_storage address;
     socklen_t length = server_address(&address);
@@ -58,6 +59,8 @@ static bool connect_within(struct client *client, int small, int ms)
         setsockopt(client->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
         setsockopt(client->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     }
+    if (segment)
+        setsockopt(client->fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
     if (connect(client->fd, (struct sockaddr *)&address, length) == 0)
         return true;
     error = errno;
@@ -74,7 +77,7 @@ static bool connect_within(struct client *client, int small, int ms)
 struct client client_open(void)
 {
     struct client client;
-    bool connected = connect_within(&client, 0, STUCK_MS);
+    bool connected = connect_within(&client, 0, 0, STUCK_MS);
     cr_assert(connected, "cannot connect: %s", strerror(errno));
     return client;
 }
@@ -82,14 +85,23 @@ struct client client_open(void)
 struct client client_open_small(void)
 {
     struct client client;
-    bool connected = connect_within(&client, 128 * 1024, STUCK_MS);
+    bool connected = connect_within(&client, 128 * 1024, 0, STUCK_MS);
+    cr_assert(connected, "cannot connect: %s", strerror(errno));
+    return client;
+}
+
+/* The server's send buffer grows with the segments: with loopback's, of 64 KiB, to megabytes. */
+static struct client open_narrow(void)
+{
+    struct client client;
+    bool connected = connect_within(&client, 16 * 1024, 1400, STUCK_MS);
     cr_assert(connected, "cannot connect: %s", strerror(errno));
     return client;
 }
 
 bool client_try(struct client *client, int ms)
 {
-    return connect_within(client, 0, ms);
+    return connect_within(client, 0, 0, ms);
 }
 
 void client_close(struct client *client)
@@ -337,6 +349,41 @@ int clients_drain(struct client *clients, int count, int ms)
                 if (p[i].fd >= 0 && p[i].revents)
                     client_take(&clients[i], CHUNK);
     }
+}
+
+static bool is_owed(const struct client *client)
+{
+    struct owed owed = server_owes(client);
+    return owed.held + owed.unread > 0;
+}
+
+/* Sends without reading, a little at a time, until the server owes it something or so much is
+ * sent. A delayed acknowledgement, or the lack of a CPU, may hold up the echo for a moment. */
+static struct client open_and_send(uint64_t most)
+{
+    enum { PIECE = 8 * 1024, MOMENT_MS = 250 };
+    struct client client = open_narrow();
+    while (client.sent < most && !is_owed(&client)) {
+        uint64_t rest = most - client.sent;
+        client_send(&client, rest < PIECE ? (size_t)rest : PIECE);
+        AWAIT(STUCK_MS, client_has_arrived(&client));
+        AWAIT(MOMENT_MS, !is_owed(&client));
+    }
+    return client;
+}
+
+struct client client_open_owed(void)
+{
+    return open_and_send(64 << 20);
+}
+
+void clients_open_nearly_owed(struct client *clients, int count)
+{
+    struct client owed = client_open_owed();
+    uint64_t fits = owed.sent - (uint64_t)server_owes(&owed).held;
+    client_close(&owed);
+    for (int i = 0; i < count; i++)
+        clients[i] = open_and_send(fits - 1024 * (2 * (uint64_t)i + 1));
 }
 
 bool client_has_arrived(const struct client *c)

@@ -85,6 +85,14 @@ long server_rss_kib(void);
 int server_descriptors(void);
 int server_threads(void);
 
+/* Where a client's bytes are that have reached the server and are not on their way back: in the
+ * server itself, or in its kernel, where it has not read them yet. Linux tells: sock_diag(7). */
+struct owed {
+    long held, unread;
+};
+struct client;
+struct owed server_owes(const struct client *client);
+
 /* True once the server has used less than 2 % of a CPU for 250 ms; a spinning one never does. On a
  * machine so busy that even a spinning one gets no more, Linux tells that it wants more. */
 bool server_settles(void);
@@ -111,6 +119,10 @@ struct client {
 
 struct client client_open(void);       /* must get through */
 struct client client_open_small(void); /* the same, with little room in its kernel buffers */
+/* It has sent, and not read, until the server holds bytes that its kernel does not take: up to 8
+ * KiB. All that it sent has arrived, and the server has read what it will read of that. Skips the
+ * test aloud where server_owes() does. */
+struct client client_open_owed(void);
 bool client_try(struct client *client, int ms); /* may fail */
 void client_close(struct client *client);
 void client_reset(struct client *client); /* leaves with RST */
@@ -137,6 +149,9 @@ void clients_close(struct client *clients, int count);
 void clients_echo(struct client *clients, int count, size_t length);
 /* Everybody writes and nobody reads, until nothing more goes or each has sent limit bytes. */
 void clients_push(struct client *clients, int count, uint64_t limit);
+/* These have sent a little less than client_open_owed(): up to 8 KiB of an echo would have room on
+ * their way to a client that does not read. Nothing is owed yet. */
+void clients_open_nearly_owed(struct client *clients, int count);
 /* Everybody reads until EOF or RST, or the deadline; returns how many have not ended. */
 int clients_drain(struct client *clients, int count, int ms);
 

@@ -1,9 +1,21 @@
-/* What the system tells of the server: proc(5), where there is one. */
+/* What the system tells of the server: proc(5) and sock_diag(7), where there are such. */
+#ifdef __linux__
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#endif
 #include <dirent.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "harness.h"
 
@@ -55,6 +67,84 @@ int server_descriptors(void)
         count += entry->d_name[0] != '.';
     closedir(directory);
     return count;
+}
+
+#ifdef __linux__
+struct answer {
+    struct nlmsghdr header;
+    struct inet_diag_msg server_end;
+    char attributes[2048];
+};
+
+/* Asks for the server's end of a connection, which is found by its two addresses. Returns how long
+ * the answer is, or -1. */
+static ssize_t look_up(const struct client *client, struct answer *answer)
+{
+    struct sockaddr_in us = {0}, it = {0};
+    socklen_t length = sizeof us;
+    struct {
+        struct nlmsghdr header;
+        struct inet_diag_req_v2 body;
+    } request = {.header = {.nlmsg_len = sizeof request,
+                            .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                            .nlmsg_flags = NLM_F_REQUEST},
+                 .body = {.sdiag_family = AF_INET,
+                          .sdiag_protocol = IPPROTO_TCP,
+                          .idiag_ext = 1 << (INET_DIAG_INFO - 1)}};
+
+    getsockname(client->fd, (struct sockaddr *)&us, &length);
+    getpeername(client->fd, (struct sockaddr *)&it, &length);
+    request.body.id = (struct inet_diag_sockid){.idiag_sport = it.sin_port,
+                                                .idiag_dport = us.sin_port,
+                                                .idiag_src[0] = it.sin_addr.s_addr,
+                                                .idiag_dst[0] = us.sin_addr.s_addr,
+                                                .idiag_cookie = {~0u, ~0u}};
+    ssize_t received = -1;
+    int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    if (fd >= 0 && send(fd, &request, sizeof request, 0) == sizeof request)
+        received = recv(fd, answer, sizeof *answer, 0);
+    close(fd);
+    return received;
+}
+
+/* What follows the answer's fixed part are attributes, each with its length before it. */
+static bool find_info(const char *at, const char *end, struct tcp_info *info)
+{
+    struct rtattr attribute;
+    for (; end - at >= (ptrdiff_t)sizeof attribute; at += RTA_ALIGN(attribute.rta_len)) {
+        memcpy(&attribute, at, sizeof attribute);
+        if (attribute.rta_len < sizeof attribute || attribute.rta_len > end - at)
+            return false;
+        size_t size = attribute.rta_len - sizeof attribute;
+        if (attribute.rta_type != INET_DIAG_INFO)
+            continue;
+        memcpy(info, at + sizeof attribute, size < sizeof *info ? size : sizeof *info);
+        return size >= offsetof(struct tcp_info, tcpi_bytes_received); /* Linux 4.1 */
+    }
+    return false;
+}
+#endif
+
+struct owed server_owes(const struct client *client)
+{
+    struct owed owed = {0};
+#ifdef __linux__
+    struct answer answer = {0};
+    struct tcp_info info = {0};
+    int on_its_way = 0;
+    ssize_t length = look_up(client, &answer);
+    if (length <= 0 || answer.header.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+        !find_info(answer.attributes, (char *)&answer + length, &info))
+        cr_skip_test("this system does not tell what is in a socket's buffers");
+    ioctl(client->fd, SIOCOUTQ, &on_its_way);
+    owed.unread = (long)answer.server_end.idiag_rqueue;
+    owed.held = (long)client->sent - on_its_way - owed.unread -
+                (long)answer.server_end.idiag_wqueue - (long)info.tcpi_bytes_acked;
+#else
+    (void)client;
+    cr_skip_test("this system does not tell what is in a socket's buffers");
+#endif
+    return owed;
 }
 
 double server_cpu_ms(void)

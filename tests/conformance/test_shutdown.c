@@ -291,6 +291,58 @@ Test(clause7_shutdown, slow_client_is_waited_for)
     clients_see_fin_and_leave(&c, 1, now_ms());
 }
 
+enum { OWED = 2, NEARLY_OWED = 4, ALL = OWED + NEARLY_OWED };
+
+/* Stops a server that owes all of them something. It holds bytes for the first two, and more of the
+ * second's wait unread in its kernel. The others' last bytes come while it cannot move: it meets
+ * them when it is about to stop, and its kernel does not take all of their echo. */
+static void stop_while_owing(struct client *c)
+{
+    server_start();
+    for (int i = 0; i < OWED; i++)
+        c[i] = client_open_owed();
+    clients_open_nearly_owed(c + OWED, NEARLY_OWED);
+    server_pause();
+    server_signal(SIGTERM);
+    for (int i = 1; i < ALL; i++)
+        client_send(&c[i], i < OWED ? 25000 : 8000);
+    for (int i = 0; i < ALL; i++) {
+        AWAIT(STUCK_MS, client_has_arrived(&c[i]));
+        cr_assert(client_has_arrived(&c[i]), "the server's kernel does not take so much");
+    }
+    server_resume();
+}
+
+/* They read within the second. */
+Test(clause7_shutdown, what_the_server_holds_comes_back)
+{
+    struct client c[ALL];
+    stop_while_owing(c);
+    nap(300);
+    clients_see_fin_and_leave(c, ALL, now_ms());
+}
+
+/* They do not read before their second is over. What the server still holds then is lost, and it
+ * must say so: after EOF they would take what has come for all. */
+Test(clause7_shutdown, owed_clients_that_are_given_up_see_a_reset)
+{
+    struct client c[ALL];
+    stop_while_owing(c);
+    int64_t end = now_ms() + patient(AT_MOST_MS);
+    for (int i = 0; i < ALL; i += 2)
+        client_shut(&c[i]);
+    server_must_end_well("clause 7: clients do not read, 1 s is enough", (int)(end - now_ms()));
+    for (int i = 0; i < ALL; i++) {
+        clients_drain(&c[i], 1, STUCK_MS);
+        cr_assert(!c[i].eof || c[i].received == c[i].sent,
+                  "clause 2: EOF after byte %llu of %llu, as if that were all",
+                  (unsigned long long)c[i].received, (unsigned long long)c[i].sent);
+        cr_assert(c[i].eof || c[i].reset, "clause 7: the server has ended, but no client knows");
+    }
+    cr_assert(c[0].reset, "the test did not make the server hold anything");
+    clients_close(c, ALL);
+}
+
 Test(clause7_shutdown, new_clients_are_refused)
 {
     struct client late;
