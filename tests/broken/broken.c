@@ -31,7 +31,8 @@ enum defect {
     IGNORES_HANGUP, LEAKS_DESCRIPTORS, DRAINS_ONE_CLIENT, ALWAYS_WRITABLE, EXITS_WHEN_FULL,
     SPINS_WHEN_FULL, TRUSTS_FD_SET, GUARDS_THE_SLOT, IGNORES_SIGTERM, QUITS_AT_ONCE, NO_REUSEADDR,
     NO_SIGNAL_HANDLER, FALLS_SILENT, LOSES_THE_REST, FIN_WHILE_UNSENT, DROPS_UNSENT_AT_STOP,
-    FORGETS_UNREAD_AT_STOP, GIVES_UP_WITH_FIN, DEFECTS
+    FORGETS_UNREAD_AT_STOP, GIVES_UP_WITH_FIN, ACCEPTS_WITHOUT_END,
+    RETRIES_LATE, DEFECTS
 };
 static const char *const names[DEFECTS] = {
     "none", "drops-unsent", "mixes-clients", "loses-urgent", "reads-once-per-edge",
@@ -41,6 +42,7 @@ static const char *const names[DEFECTS] = {
     "trusts-fd-set", "guards-the-slot", "ignores-sigterm", "quits-at-once", "no-reuseaddr",
     "no-signal-handler", "falls-silent", "loses-the-rest", "fin-while-unsent",
     "drops-unsent-at-stop", "forgets-unread-at-stop", "gives-up-with-fin",
+    "accepts-without-end", "retries-late",
 };
 /* clang-format on */
 
@@ -197,14 +199,16 @@ static void enter(int fd)
 
 static void accept_some(void)
 {
-    for (int i = 0, fd; i < 64; i++) {
+    for (int i = 0, fd; i < 64 || defect == ACCEPTS_WITHOUT_END; i++) {
         enum net_accepted got = net_accept(listener, defect != BLOCKS_IN_SEND, &fd);
         if (got == NET_CLIENT)
             enter(fd);
         if (got == NET_EXHAUSTED && defect == EXITS_WHEN_FULL)
             exit(1); /* perror("accept"); exit(1); */
         if (got == NET_EXHAUSTED && defect != SPINS_WHEN_FULL)
-            pause_end = net_now_ms() + PAUSE_MS; /* else poll() returns at once, for ever */
+            pause_end = net_now_ms() + (defect == RETRIES_LATE
+                                            ? 2000
+                                            : PAUSE_MS); /* else poll() returns at once, for ever */
         if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN)
             return;
     }
@@ -246,7 +250,7 @@ static void begin_stop(void)
 
 /* ---- waiting ---- */
 
-/* Unguarded: FD_SET(1024, ...) writes behind its argument. This file is compiled so that the
+/* Unguarded: FD_SET(FD_SETSIZE, ...) writes behind its argument. This file is compiled so that the
  * C library notices it and aborts; without that, it overwrites whatever stands there. */
 static int wait_by_select(int n)
 {

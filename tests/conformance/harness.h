@@ -49,6 +49,7 @@ struct start {
     const char *extra;    /* one more option */
     const char *argument; /* and its argument */
     unsigned descriptors; /* RLIMIT_NOFILE; default: as many as there may be */
+    bool closed;          /* its stdin and stderr are, as for a careless daemon */
     int port;             /* default 0: any */
 };
 
@@ -92,6 +93,9 @@ struct owed {
 };
 struct client;
 struct owed server_owes(const struct client *client);
+
+/* Changes the limit of its descriptors while it runs: prlimit(2). It keeps those above. */
+void server_limit_descriptors(int limit);
 
 /* True once the server has used less than 2 % of a CPU for 250 ms; a spinning one never does. On a
  * machine so busy that even a spinning one gets no more, Linux tells that it wants more. */

@@ -1,5 +1,6 @@
 /* What the system tells of the server: proc(5) and sock_diag(7), where there are such. */
 #ifdef __linux__
+#define _GNU_SOURCE /* prlimit() */
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -8,11 +9,13 @@
 #include <linux/tcp.h>
 #endif
 #include <dirent.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +56,20 @@ long server_rss_kib(void)
 int server_threads(void)
 {
     return (int)proc_number("status", "Threads:");
+}
+
+void server_limit_descriptors(int limit)
+{
+#ifdef __linux__
+    struct rlimit now;
+    prlimit(server.pid, RLIMIT_NOFILE, NULL, &now);
+    now.rlim_cur = (rlim_t)limit;
+    int failed = prlimit(server.pid, RLIMIT_NOFILE, &now, NULL);
+    cr_assert(!failed, "prlimit: %s", strerror(errno));
+#else
+    (void)limit;
+    cr_skip_test("this system does not change another process's limits");
+#endif
 }
 
 int server_descriptors(void)

@@ -108,7 +108,7 @@ static void command_line(char **words, char *text, size_t size, const char *cons
 
 /* In the child: a clean slate, as a shell would give it. Above all, SIGPIPE must be as usual:
  * if the server inherited our SIG_IGN, one that forgets about it would look fine. */
-static void become(char **words, int out, int errors, unsigned descriptors)
+static void become(char **words, int out, int errors, const struct start *start)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -123,9 +123,13 @@ static void become(char **words, int out, int errors, unsigned descriptors)
     dup2(errors, STDERR_FILENO);
     for (int fd = 3; fd < 4096; fd++)
         close(fd);
-    if (descriptors) {
-        struct rlimit limit = {.rlim_cur = descriptors, .rlim_max = descriptors};
+    if (start->descriptors) {
+        struct rlimit limit = {.rlim_cur = start->descriptors, .rlim_max = start->descriptors};
         setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (start->closed) {
+        close(STDIN_FILENO);
+        close(STDERR_FILENO);
     }
     execv(words[0], words);
     fprintf(stderr, "cannot run %s: %s\n", words[0], strerror(errno));
@@ -142,13 +146,13 @@ static int nameless_file(void)
     return fd;
 }
 
-static pid_t launch(const char *const *further, int out, int errors, unsigned descriptors)
+static pid_t launch(const char *const *further, int out, int errors, const struct start *start)
 {
     char text[1024], *words[WORDS_MAX];
     command_line(words, text, sizeof text, further);
     pid_t pid = fork();
     if (pid == 0)
-        become(words, out, errors, descriptors);
+        become(words, out, errors, start);
     cr_assert(pid > 0, "fork: %s", strerror(errno));
     return pid;
 }
@@ -201,7 +205,7 @@ void server_start_with(struct start s)
     if (server.errors >= 0)
         close(server.errors);
     server = (struct server){.out = out[0], .errors = nameless_file()};
-    server.pid = launch(further, out[1], server.errors, s.descriptors);
+    server.pid = launch(further, out[1], server.errors, &s);
     close(out[1]);
     expect_ready_line(host);
 }
@@ -304,7 +308,7 @@ struct outcome server_run(const char *const *arguments)
 {
     struct outcome o = {.status = -1};
     int out = nameless_file(), errors = nameless_file(), status;
-    pid_t pid = launch(arguments, out, errors, 0), ended = 0;
+    pid_t pid = launch(arguments, out, errors, &(struct start){0}), ended = 0;
 
     AWAIT(RUN_MS, (ended = waitpid(pid, &status, WNOHANG)) != 0);
     if (ended == 0) {

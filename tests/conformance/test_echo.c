@@ -126,6 +126,24 @@ Test(clause1_echo, urgent_data)
     server_dismiss();
 }
 
+/* What is closed is free for a client, and then the client gets what is meant for stderr. */
+Test(clause1_echo, closed_standard_descriptors)
+{
+    enum { MANY = 4 };
+    struct client c[MANY];
+    server_start_with((struct start){.extra = "--verbose", .closed = true});
+    for (int i = 0; i < MANY; i++) {
+        c[i] = client_open();
+        client_echo(&c[i], 100);
+    }
+    client_reset(&c[MANY - 1]);
+    for (int i = 0; i < MANY - 1; i++)
+        cr_assert(!client_ready(&c[i], POLLIN, 50), "clause 1: client %d gets what nobody sent", i);
+    clients_echo(c, MANY - 1, 100);
+    clients_close(c, MANY - 1);
+    server_dismiss();
+}
+
 static bool has_ipv6(void)
 {
     struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};

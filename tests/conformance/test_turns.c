@@ -1,6 +1,8 @@
-/* Clause 5: nobody waits for somebody else: the work done for one ready connection before the next
- * gets its turn is bounded. And who is silent costs nothing. */
+/* Clause 5: nobody waits for somebody else: the work done for one ready connection, and for
+ * accepting, before the next gets its turn is bounded. And a client that is silent costs nothing.
+ */
 #include <signal.h>
+#include <sys/select.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,6 +101,49 @@ Test(clause5_turns, one_turn_is_bounded)
               (unsigned long long)best);
     clients_close(bulk, BULK);
     clients_close(small, 2);
+    server_dismiss();
+}
+
+enum { QUEUE = FD_SETSIZE < 1000 ? FD_SETSIZE - 100 : 900 };
+
+/* While the server is stopped, many connect. Returns how many of them it has let in by the time
+ * that a client's two messages are echoed, one after the other. */
+static int let_in_before_two_echoes(struct client *queue, struct client *client)
+{
+    int before = server_descriptors();
+    nap(20); /* it is to stop while it waits, not amidst a round */
+    server_pause();
+    clients_open(queue, QUEUE);
+    client_send(client, 1);
+    server_resume();
+    client_receive_all(client);
+    client_echo(client, 1);
+    server_pause();
+    int let_in = server_descriptors() - before;
+    server_resume();
+    clients_close(queue, QUEUE);
+    AWAIT(STUCK_MS, server_descriptors() <= before);
+    return let_in;
+}
+
+/* As above: an unfair server never does well. */
+Test(clause5_turns, accepting_is_bounded)
+{
+    static struct client queue[QUEUE];
+    int best = QUEUE;
+    if (server_has("threads") || server_has("several-threads"))
+        cr_skip_test("between threads, it is the kernel that gives out the turns");
+    if (!descriptors_available(QUEUE + 100))
+        cr_skip_test("the limit of descriptors (ulimit -n) is too low here");
+    server_start();
+    struct client client = client_open();
+    client_echo(&client, 10);
+    for (int round = 0; round < 10 && best >= QUEUE; round++) {
+        int let_in = let_in_before_two_echoes(queue, &client);
+        best = let_in < best ? let_in : best;
+    }
+    cr_assert(best < QUEUE, "clause 5: a client waited until %d others had been let in", best);
+    client_close(&client);
     server_dismiss();
 }
 
