@@ -33,8 +33,9 @@ int main(int argc, char **argv)
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     if (listener < 0 || epoll < 0)
         return 1;
-    signal(SIGINT, leave);
-    signal(SIGTERM, leave);
+    struct sigaction action = {.sa_handler = leave};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
     watch(epoll, listener);
     net_announce(listener);
     for (;;) {

@@ -8,7 +8,6 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -29,24 +28,26 @@ struct client {
 static struct event_base *base;
 static struct event *listener_event, *retry;
 static struct client *all;
-static int listener;
-
-static void end_client(struct client *client)
-{
-    bufferevent_free(client->stream); /* closes the descriptor, too */
-    *(client->previous ? &client->previous->next : &all) = client->next;
-    if (client->next != NULL)
-        client->next->previous = client->previous;
-    free(client);
-    if (listener >= 0)
-        event_add(listener_event, NULL);
-    else if (all == NULL)
-        event_base_loopbreak(base);
-}
+static int listener, backlog_max;
 
 static bool owes(const struct client *client)
 {
     return evbuffer_get_length(bufferevent_get_output(client->stream)) > 0;
+}
+
+static void end_client(struct client *client)
+{
+    if (owes(client))
+        net_reset_on_close(bufferevent_getfd(client->stream));
+    bufferevent_free(client->stream); /* closes the descriptor, too */
+    *(client->previous ? &client->previous->next : &all) = client->next;
+    if (client->next)
+        client->next->previous = client->previous;
+    free(client);
+    if (listener >= 0)
+        event_add(listener_event, NULL);
+    else if (!all)
+        event_base_loopbreak(base);
 }
 
 static void on_read(struct bufferevent *stream, void *argument)
@@ -83,8 +84,8 @@ static void add_client(int fd)
 {
     struct client *client = calloc(1, sizeof *client);
     struct bufferevent *stream =
-        client != NULL ? bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
-    if (stream == NULL) {
+        client ? bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE) : NULL;
+    if (!stream) {
         log_warning("client %d turned away", fd);
         free(client);
         close(fd);
@@ -92,7 +93,7 @@ static void add_client(int fd)
     }
     client->stream = stream;
     client->next = all;
-    if (all != NULL)
+    if (all)
         all->previous = client;
     all = client;
     bufferevent_setwatermark(stream, EV_READ, 0, HELD_MAX);
@@ -135,7 +136,7 @@ static void on_retry(evutil_socket_t fd, short what, void *argument)
 static void on_tick(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd, (void)what, (void)argument;
-    for (struct client *client = all; client != NULL; client = client->next) {
+    for (struct client *client = all; client; client = client->next) {
         if (!client->fin_sent && !owes(client) &&
             evbuffer_get_length(bufferevent_get_input(client->stream)) == 0) {
             client->fin_sent = true;
@@ -151,20 +152,20 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
     (void)number, (void)what, (void)argument;
     if (listener < 0)
         return;
-    accept_clients(INT_MAX);
+    accept_clients(backlog_max);
     event_del(listener_event);
     close(listener);
     listener = -1;
-    event_base_loopexit(base, all != NULL ? &limit : NULL);
+    event_base_loopexit(base, all ? &limit : NULL);
     struct event *tick = event_new(base, -1, EV_PERSIST, on_tick, NULL);
-    if (tick != NULL)
+    if (tick)
         event_add(tick, &often);
 }
 
 static void watch_signal(int number)
 {
     struct event *event = evsignal_new(base, number, on_signal, NULL);
-    if (event == NULL || event_add(event, NULL) != 0)
+    if (!event || event_add(event, NULL) != 0)
         errx(1, "libevent could not watch a signal");
 }
 
@@ -172,18 +173,21 @@ int main(int argc, char **argv)
 {
     struct net_settings settings = net_parse(argc, argv, NULL);
     listener = net_listen(&settings, true);
+    backlog_max = net_backlog_max(settings.backlog);
     if (listener < 0)
         return 1;
     base = event_base_new();
-    if (base == NULL)
+    if (!base)
         errx(1, "libevent could not start");
     watch_signal(SIGINT);
     watch_signal(SIGTERM);
     retry = event_new(base, -1, 0, on_retry, NULL);
     listener_event = event_new(base, listener, EV_READ | EV_PERSIST, on_listener, NULL);
-    if (retry == NULL || listener_event == NULL || event_add(listener_event, NULL) != 0)
+    if (!retry || !listener_event || event_add(listener_event, NULL) != 0)
         errx(1, "libevent could not watch the listener");
     net_announce(listener);
     event_base_dispatch(base);
+    while (all)
+        end_client(all);
     return 0;
 }

@@ -2,7 +2,8 @@
  * multishot receive for each connection, and a ring of buffers that the kernel picks from when
  * bytes arrive: so an idle connection holds no buffer here either. A reply is sent from the buffer
  * it arrived in; what the kernel does not take at once is copied out, so that a client that never
- * reads keeps no buffer from the others, and its receive is cancelled until it has taken all. */
+ * reads keeps no buffer from the others, and its receive is cancelled until it has taken all. What
+ * remains: before the cancel the kernel may have filled 32 buffers for it, 2 MiB to be held. */
 #include "log.h"
 #include "net.h"
 
@@ -26,12 +27,14 @@ enum {
     STOP_TICKS = 18,
     TICK_MS = 50
 };
-enum operation { ACCEPT, RECEIVE, SEND, SEND_REST, CANCEL, SIGNAL, TICK };
+enum operation { ACCEPT, RETRY, RECEIVE, SEND, SEND_REST, CANCEL, SIGNAL, TICK };
 
 struct client {
     int first, last; /* buffers to be sent, in order; NONE: none */
-    char *rest;      /* what the kernel did not take; NULL: nothing */
+    char *rest;      /* what the kernel did not take, and is sending; NULL: nothing */
     size_t rest_start, rest_end;
+    char *more; /* what comes after it: it may grow, while the kernel reads from rest */
+    size_t more_length;
     bool open, receiving, cancelling, sending, ended, fin_sent;
 };
 
@@ -41,14 +44,14 @@ static char *memory;
 static int next_of[BUFFERS];
 static size_t length_of[BUFFERS];
 static struct client *clients; /* by descriptor */
-static int capacity, count, listener, signals;
+static int capacity, count, listener, backlog_max, signals;
 static int ticks; /* since the stop; 0: serving */
 static struct __kernel_timespec interval = {.tv_nsec = TICK_MS * 1000000LL};
 
 static struct io_uring_sqe *entry(void)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-    for (; sqe == NULL; sqe = io_uring_get_sqe(&ring))
+    for (; !sqe; sqe = io_uring_get_sqe(&ring))
         io_uring_submit(&ring); /* the queue is full: hand it over */
     return sqe;
 }
@@ -86,11 +89,12 @@ static void cancel_receive(int fd)
     clients[fd].cancelling = true;
 }
 
-static void start_tick(void)
+/* RETRY or TICK, after an interval. */
+static void start_timer(enum operation operation)
 {
     struct io_uring_sqe *sqe = entry();
     io_uring_prep_timeout(sqe, &interval, 0, 0);
-    tag(sqe, TICK, 0);
+    tag(sqe, operation, 0);
 }
 
 static void give_back(int buffer)
@@ -104,11 +108,18 @@ static void give_back(int buffer)
 static void start_send(int fd)
 {
     struct client *c = &clients[fd];
-    if (c->sending || (c->rest == NULL && c->first == NONE))
+    if (c->sending)
         return;
+    if (!c->rest) {
+        c->rest = c->more;
+        c->rest_start = 0;
+        c->rest_end = c->more_length;
+        c->more = NULL;
+        c->more_length = 0;
+    }
     c->sending = true;
     struct io_uring_sqe *sqe = entry();
-    if (c->rest != NULL) {
+    if (c->rest) {
         io_uring_prep_send(sqe, fd, c->rest + c->rest_start, c->rest_end - c->rest_start,
                            MSG_NOSIGNAL);
         tag(sqe, SEND_REST, fd);
@@ -129,46 +140,51 @@ static int take_first(struct client *c)
 
 static bool owes(const struct client *c)
 {
-    return c->rest != NULL || c->first != NONE;
+    return c->rest || c->more || c->first != NONE;
 }
 
-/* Closes when nothing of the connection is in the kernel's hands any more. */
-static void close_if_done(int fd)
+/* Each handler of a client's completion ends here. So a client that is not closed always has
+ * another completion to come: none is forgotten, whatever order they come in. */
+static void proceed(int fd)
 {
     struct client *c = &clients[fd];
-    if (!c->open || !c->ended || c->sending || c->receiving || owes(c))
-        return;
-    c->open = false;
-    close(fd);
-    count--;
+    if (owes(c)) {
+        start_send(fd);
+    } else if (!c->ended && !c->receiving) {
+        start_receive(fd);
+    } else if (c->ended && !c->receiving && !c->sending) {
+        c->open = false;
+        close(fd);
+        count--;
+    }
 }
 
 /* An error: what is owed is dropped; shutdown() ends the receive. */
 static void lose(int fd)
 {
     struct client *c = &clients[fd];
+    if (owes(c))
+        net_reset_on_close(fd);
     while (c->first != NONE)
         give_back(take_first(c));
     free(c->rest);
-    c->rest = NULL;
+    free(c->more);
+    c->rest = c->more = NULL;
     c->ended = true;
     shutdown(fd, SHUT_RDWR);
-    close_if_done(fd);
 }
 
 /* Moves the bytes of the buffers into memory of the connection's own. */
 static bool copy_out(struct client *c, size_t sent)
 {
     while (c->first != NONE) {
-        size_t more = length_of[c->first] - sent;
-        if (c->rest == NULL)
-            c->rest_start = c->rest_end = 0;
-        char *grown = realloc(c->rest, c->rest_end + more);
-        if (grown == NULL)
+        size_t length = length_of[c->first] - sent;
+        char *grown = realloc(c->more, c->more_length + length);
+        if (!grown)
             return false;
-        memcpy(grown + c->rest_end, memory + (size_t)c->first * BUFFER + sent, more);
-        c->rest = grown;
-        c->rest_end += more;
+        memcpy(grown + c->more_length, memory + (size_t)c->first * BUFFER + sent, length);
+        c->more = grown;
+        c->more_length += length;
         sent = 0;
         give_back(take_first(c));
     }
@@ -178,49 +194,36 @@ static bool copy_out(struct client *c, size_t sent)
 static void on_sent(int fd, const struct io_uring_cqe *cqe)
 {
     struct client *c = &clients[fd];
-    int result = cqe->res;
     c->sending = false;
-    if (c->first == NONE) { /* lost meanwhile */
-        close_if_done(fd);
-        return;
+    if (c->first != NONE) { /* else the client was lost meanwhile */
+        size_t sent = cqe->res > 0 ? (size_t)cqe->res : 0;
+        if (cqe->res < 0 && cqe->res != -EAGAIN && cqe->res != -EINTR)
+            lose(fd);
+        else if (sent == length_of[c->first])
+            give_back(take_first(c));
+        else if (copy_out(c, sent))
+            cancel_receive(fd);
+        else
+            lose(fd);
     }
-    if (result < 0 && result != -EAGAIN && result != -EINTR) {
-        lose(fd);
-        return;
-    }
-    size_t sent = result > 0 ? (size_t)result : 0;
-    if (sent == length_of[c->first])
-        give_back(take_first(c));
-    else if (copy_out(c, sent))
-        cancel_receive(fd);
-    else
-        lose(fd);
-    start_send(fd);
-    close_if_done(fd);
+    proceed(fd);
 }
 
 static void on_rest_sent(int fd, const struct io_uring_cqe *cqe)
 {
     struct client *c = &clients[fd];
-    int result = cqe->res;
     c->sending = false;
-    if (c->rest == NULL) { /* lost meanwhile */
-        close_if_done(fd);
-        return;
+    if (c->rest) { /* else the client was lost meanwhile */
+        if (cqe->res < 0 && cqe->res != -EINTR)
+            lose(fd);
+        else if (cqe->res > 0)
+            c->rest_start += (size_t)cqe->res;
+        if (c->rest_start == c->rest_end) {
+            free(c->rest);
+            c->rest = NULL;
+        }
     }
-    if (result < 0 && result != -EINTR) {
-        lose(fd);
-        return;
-    }
-    c->rest_start += result > 0 ? (size_t)result : 0;
-    if (c->rest_start == c->rest_end) {
-        free(c->rest);
-        c->rest = NULL;
-    }
-    start_send(fd);
-    if (!owes(c) && !c->receiving && !c->ended)
-        start_receive(fd);
-    close_if_done(fd);
+    proceed(fd);
 }
 
 static void keep(struct client *c, int buffer, int length)
@@ -243,16 +246,13 @@ static void on_received(int fd, const struct io_uring_cqe *cqe)
     }
     if (!(cqe->flags & IORING_CQE_F_MORE))
         c->receiving = c->cancelling = false;
-    if (c->rest != NULL && c->first != NONE && !c->sending && !copy_out(c, 0))
+    if (c->rest && !copy_out(c, 0)) /* that send may take as long as the client likes */
         lose(fd);
-    start_send(fd);
     if (cqe->res == 0)
         c->ended = true;
     else if (cqe->res < 0 && cqe->res != -ENOBUFS && cqe->res != -ECANCELED && cqe->res != -EINTR)
         lose(fd);
-    if (!c->receiving && !c->ended && c->rest == NULL)
-        start_receive(fd); /* the kernel had no buffer, or ended the multishot of its own accord */
-    close_if_done(fd);
+    proceed(fd); /* with another receive, if there was no buffer or the kernel ended this one */
 }
 
 static void on_client(int fd)
@@ -260,18 +260,17 @@ static void on_client(int fd)
     if (fd >= capacity) {
         int more = 2 * fd + 64;
         struct client *grown = realloc(clients, (size_t)more * sizeof *grown);
-        if (grown == NULL) {
+        if (!grown) {
             log_error("client %d turned away", fd);
             close(fd);
             return;
         }
+        memset(grown + capacity, 0, (size_t)(more - capacity) * sizeof *grown); /* not open */
         clients = grown;
         capacity = more;
     }
     clients[fd] = (struct client){.first = NONE, .last = NONE, .open = true};
     count++;
-    if (net_verbose)
-        log_event("client %d", fd);
     start_receive(fd);
 }
 
@@ -281,6 +280,8 @@ static void on_accepted(int fd, const struct io_uring_cqe *cqe)
     (void)fd;
     if (cqe->res >= 0) {
         said = false;
+        if (net_verbose)
+            log_event("client %d", cqe->res);
         on_client(cqe->res);
     } else if (ticks == 0 && !said) {
         said = true;
@@ -291,7 +292,25 @@ static void on_accepted(int fd, const struct io_uring_cqe *cqe)
     if (cqe->res >= 0)
         start_accept();
     else
-        start_tick(); /* out of descriptors: try again in a while */
+        start_timer(RETRY); /* out of descriptors, perhaps */
+}
+
+static void on_retry(int fd, const struct io_uring_cqe *cqe)
+{
+    (void)fd, (void)cqe;
+    if (ticks == 0)
+        start_accept();
+}
+
+static void admit_all_who_wait(void)
+{
+    for (int i = 0, client; i < backlog_max; i++) {
+        enum net_accepted got = net_accept(listener, true, &client);
+        if (got == NET_CLIENT)
+            on_client(client);
+        else if (got != NET_LOST)
+            return;
+    }
 }
 
 static void on_signal(int fd, const struct io_uring_cqe *cqe)
@@ -300,23 +319,17 @@ static void on_signal(int fd, const struct io_uring_cqe *cqe)
     if (ticks > 0)
         return;
     ticks = 1;
-    int client;
-    while (net_accept(listener, true, &client) == NET_CLIENT)
-        on_client(client);
+    admit_all_who_wait();
     shutdown(listener, SHUT_RDWR); /* ends the multishot accept, which still holds it open */
     close(listener);
-    start_tick();
+    start_timer(TICK);
     io_uring_submit_and_wait(&ring, 1);
 }
 
-/* Before the stop: time to accept again. After it: FIN for whoever is owed nothing. */
+/* After the stop: FIN for each client that is owed nothing. */
 static void on_tick(int fd, const struct io_uring_cqe *cqe)
 {
     (void)fd, (void)cqe;
-    if (ticks == 0) {
-        start_accept();
-        return;
-    }
     ticks++;
     for (int i = 0; i < capacity; i++) {
         if (clients[i].open && !owes(&clients[i]) && !clients[i].fin_sent) {
@@ -324,12 +337,12 @@ static void on_tick(int fd, const struct io_uring_cqe *cqe)
             shutdown(i, SHUT_WR);
         }
     }
-    start_tick();
+    start_timer(TICK);
 }
 
 static void (*const handlers[])(int fd, const struct io_uring_cqe *cqe) = {
-    [ACCEPT] = on_accepted,     [RECEIVE] = on_received, [SEND] = on_sent,
-    [SEND_REST] = on_rest_sent, [SIGNAL] = on_signal,    [TICK] = on_tick,
+    [ACCEPT] = on_accepted, [RECEIVE] = on_received, [SEND] = on_sent,   [SEND_REST] = on_rest_sent,
+    [SIGNAL] = on_signal,   [TICK] = on_tick,        [RETRY] = on_retry,
 };
 
 static void set_up(void)
@@ -342,8 +355,9 @@ static void set_up(void)
         errx(1, "io_uring (it takes Linux 6.1): %s", strerror(-error));
     buffers = mmap(NULL, BUFFERS * sizeof(struct io_uring_buf), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    /* All of it now: the connections share it, so it must not count as what one of them takes. */
     memory = mmap(NULL, (size_t)BUFFERS * BUFFER, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (buffers == MAP_FAILED || memory == MAP_FAILED)
         err(1, "mmap");
     struct io_uring_buf_reg reg = {.ring_addr = (uintptr_t)buffers, .ring_entries = BUFFERS};
@@ -375,6 +389,7 @@ int main(int argc, char **argv)
 {
     struct net_settings settings = net_parse(argc, argv, NULL);
     listener = net_listen(&settings, true);
+    backlog_max = net_backlog_max(settings.backlog);
     if (listener < 0)
         return 1;
     set_up();
@@ -383,8 +398,10 @@ int main(int argc, char **argv)
     net_announce(listener);
     while (ticks == 0 || (count > 0 && ticks < STOP_TICKS)) {
         int error = io_uring_submit_and_wait(&ring, 1);
-        if (error < 0 && error != -EINTR && error != -EBUSY)
-            errx(1, "io_uring: %s", strerror(-error));
+        if (error < 0 && error != -EINTR && error != -EBUSY) {
+            errno = -error;
+            log_fatal("io_uring");
+        }
         struct io_uring_cqe *cqe;
         unsigned head;
         unsigned seen = 0;
@@ -396,5 +413,8 @@ int main(int argc, char **argv)
         }
         io_uring_cq_advance(&ring, seen);
     }
+    for (int fd = 0; fd < capacity; fd++)
+        if (clients[fd].open && owes(&clients[fd]))
+            net_reset_on_close(fd);
     return 0;
 }

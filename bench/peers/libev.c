@@ -6,7 +6,6 @@
 
 #include <err.h>
 #include <ev.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -18,7 +17,7 @@ static ev_io **watchers; /* by descriptor */
 static int watcher_capacity;
 static ev_io listener_watcher;
 static ev_timer retry, deadline;
-static int listener, clients;
+static int listener, backlog_max, clients;
 
 static void end_client(struct ev_loop *loop, struct conn *conn)
 {
@@ -59,7 +58,7 @@ static bool room_for(int fd)
         return true;
     int capacity = 2 * fd + 64;
     ev_io **grown = realloc(watchers, (size_t)capacity * sizeof(ev_io *));
-    if (grown == NULL)
+    if (!grown)
         return false;
     watchers = grown;
     watcher_capacity = capacity;
@@ -69,10 +68,13 @@ static bool room_for(int fd)
 static void add_client(struct ev_loop *loop, int fd)
 {
     struct conn *conn = room_for(fd) ? conn_open(&conns, fd) : NULL;
-    ev_io *watcher = conn != NULL ? malloc(sizeof *watcher) : NULL;
-    if (watcher == NULL) {
+    ev_io *watcher = conn ? malloc(sizeof *watcher) : NULL;
+    if (!watcher) {
         log_error("client %d turned away", fd);
-        conn != NULL ? conn_close(conn) : (void)close(fd);
+        if (conn)
+            conn_close(conn);
+        else
+            close(fd);
         return;
     }
     watchers[fd] = watcher;
@@ -122,7 +124,7 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
     (void)watcher, (void)events;
     if (listener < 0)
         return;
-    accept_clients(loop, INT_MAX);
+    accept_clients(loop, backlog_max);
     ev_io_stop(loop, &listener_watcher);
     close(listener);
     listener = -1;
@@ -132,7 +134,7 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
     ev_timer_start(loop, &deadline);
     for (int fd = 0; fd < conns.size; fd++) {
         struct conn *conn = conn_at(&conns, fd);
-        if (conn == NULL)
+        if (!conn)
             continue;
         conn_stop(conn);
         take_turn(loop, conn);
@@ -144,10 +146,11 @@ int main(int argc, char **argv)
     struct net_settings settings = net_parse(argc, argv, NULL);
     ev_signal interrupt, terminate;
     listener = net_listen(&settings, true);
+    backlog_max = net_backlog_max(settings.backlog);
     if (listener < 0)
         return 1;
     struct ev_loop *loop = ev_default_loop(EVFLAG_AUTO);
-    if (loop == NULL)
+    if (!loop)
         errx(1, "libev could not start");
     ev_signal_init(&interrupt, on_signal, SIGINT);
     ev_signal_start(loop, &interrupt);

@@ -6,7 +6,6 @@
 
 #include <err.h>
 #include <event2/event.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -18,7 +17,7 @@ static struct event **events; /* by descriptor */
 static int event_capacity;
 static struct event_base *base;
 static struct event *listener_event, *retry;
-static int listener, clients;
+static int listener, backlog_max, clients;
 
 static void end_client(struct conn *conn)
 {
@@ -62,7 +61,7 @@ static bool room_for(int fd)
         return true;
     int capacity = 2 * fd + 64;
     struct event **grown = realloc(events, (size_t)capacity * sizeof(struct event *));
-    if (grown == NULL)
+    if (!grown)
         return false;
     events = grown;
     event_capacity = capacity;
@@ -72,13 +71,15 @@ static bool room_for(int fd)
 static void add_client(int fd)
 {
     struct conn *conn = room_for(fd) ? conn_open(&conns, fd) : NULL;
-    struct event *event =
-        conn != NULL ? event_new(base, fd, EV_READ | EV_PERSIST, on_client, NULL) : NULL;
-    if (event == NULL || event_add(event, NULL) != 0) {
+    struct event *event = conn ? event_new(base, fd, EV_READ | EV_PERSIST, on_client, NULL) : NULL;
+    if (!event || event_add(event, NULL) != 0) {
         log_error("client %d turned away", fd);
-        if (event != NULL)
+        if (event)
             event_free(event);
-        conn != NULL ? conn_close(conn) : (void)close(fd);
+        if (conn)
+            conn_close(conn);
+        else
+            close(fd);
         return;
     }
     events[fd] = event;
@@ -120,7 +121,7 @@ static void on_signal(evutil_socket_t signal, short what, void *argument)
     (void)signal, (void)what, (void)argument;
     if (listener < 0)
         return;
-    accept_clients(INT_MAX);
+    accept_clients(backlog_max);
     event_del(listener_event);
     close(listener);
     listener = -1;
@@ -129,7 +130,7 @@ static void on_signal(evutil_socket_t signal, short what, void *argument)
     event_base_loopexit(base, &limit);
     for (int fd = 0; fd < conns.size; fd++) {
         struct conn *conn = conn_at(&conns, fd);
-        if (conn == NULL)
+        if (!conn)
             continue;
         conn_stop(conn);
         take_turn(conn);
@@ -139,7 +140,7 @@ static void on_signal(evutil_socket_t signal, short what, void *argument)
 static void watch_signal(int number)
 {
     struct event *event = evsignal_new(base, number, on_signal, NULL);
-    if (event == NULL || event_add(event, NULL) != 0)
+    if (!event || event_add(event, NULL) != 0)
         errx(1, "libevent could not watch a signal");
 }
 
@@ -147,16 +148,17 @@ int main(int argc, char **argv)
 {
     struct net_settings settings = net_parse(argc, argv, NULL);
     listener = net_listen(&settings, true);
+    backlog_max = net_backlog_max(settings.backlog);
     if (listener < 0)
         return 1;
     base = event_base_new();
-    if (base == NULL)
+    if (!base)
         errx(1, "libevent could not start");
     watch_signal(SIGINT);
     watch_signal(SIGTERM);
     retry = event_new(base, -1, 0, on_retry, NULL);
     listener_event = event_new(base, listener, EV_READ | EV_PERSIST, on_listener, NULL);
-    if (retry == NULL || listener_event == NULL || event_add(listener_event, NULL) != 0)
+    if (!retry || !listener_event || event_add(listener_event, NULL) != 0)
         errx(1, "libevent could not watch the listener");
     net_announce(listener);
     event_base_dispatch(base);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include <uv.h>
 
 enum { HELD_MAX = 64 * 1024, STOP_MS = 1000, TICK_MS = 50 };
@@ -29,7 +30,7 @@ static uv_loop_t *loop;
 static uv_tcp_t listener;
 static uv_timer_t deadline, tick;
 static uv_signal_t interrupt, terminate;
-static int clients;
+static int clients, backlog_max;
 static bool stopping;
 
 static void on_closed(uv_handle_t *handle)
@@ -45,6 +46,15 @@ static void end_client(struct client *client)
 {
     if (!uv_is_closing((uv_handle_t *)client))
         uv_close((uv_handle_t *)client, on_closed);
+}
+
+/* A client that is owed bytes: it gets RST. */
+static void give_up(struct client *client)
+{
+    uv_os_fd_t fd;
+    if (uv_fileno((uv_handle_t *)client, &fd) == 0)
+        net_reset_on_close(fd);
+    end_client(client);
 }
 
 static void give_buffer(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
@@ -71,8 +81,8 @@ static void keep(struct client *client, const char *bytes, size_t size)
 {
     uv_buf_t rest;
     client->unsent = malloc(size);
-    if (client->unsent == NULL) {
-        end_client(client);
+    if (!client->unsent) {
+        give_up(client);
         return;
     }
     memcpy(client->unsent, bytes, size);
@@ -80,7 +90,7 @@ static void keep(struct client *client, const char *bytes, size_t size)
     client->write.data = client;
     uv_read_stop((uv_stream_t *)client);
     if (uv_write(&client->write, (uv_stream_t *)client, &rest, 1, on_written) < 0)
-        end_client(client);
+        give_up(client);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
@@ -102,18 +112,30 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
         keep(client, bytes.base + sent, (size_t)(count - sent));
 }
 
+static struct client *new_client(void)
+{
+    struct client *client = calloc(1, sizeof *client);
+    if (!client || uv_tcp_init(loop, &client->stream) < 0) {
+        free(client);
+        return NULL;
+    }
+    clients++;
+    return client;
+}
+
+static void on_retry(uv_timer_t *timer);
+
 static void on_client(uv_stream_t *server, int status)
 {
     if (status < 0) {
         log_warning("accept: %s", uv_strerror(status));
         return;
     }
-    struct client *client = calloc(1, sizeof *client);
-    if (client == NULL || uv_tcp_init(loop, &client->stream) < 0) {
-        free(client);
+    struct client *client = new_client();
+    if (!client) { /* libuv has this client already, and accepts nobody else until we take it */
+        uv_timer_start(&tick, on_retry, TICK_MS, 0);
         return;
     }
-    clients++;
     if (net_verbose)
         log_event("client %d", clients);
     if (uv_accept(server, (uv_stream_t *)client) < 0 ||
@@ -121,9 +143,46 @@ static void on_client(uv_stream_t *server, int status)
         end_client(client);
 }
 
+static void on_retry(uv_timer_t *timer)
+{
+    (void)timer;
+    on_client((uv_stream_t *)&listener, 0);
+}
+
+/* libuv may leave some of those who wait for its next round, and at the stop there is none. */
+static void admit_all_who_wait(void)
+{
+    uv_os_fd_t server;
+    if (uv_fileno((uv_handle_t *)&listener, &server) < 0)
+        return;
+    for (int i = 0, fd; i < backlog_max; i++) {
+        enum net_accepted got = net_accept(server, true, &fd);
+        if (got == NET_LOST)
+            continue;
+        struct client *client = got == NET_CLIENT ? new_client() : NULL;
+        if (!client) {
+            if (got == NET_CLIENT)
+                close(fd);
+            return; /* closing the listener turns the others away */
+        }
+        if (uv_tcp_open(&client->stream, fd) < 0 ||
+            uv_read_start((uv_stream_t *)client, give_buffer, on_read) < 0)
+            end_client(client);
+    }
+}
+
+static void give_up_if_owed(uv_handle_t *handle, void *argument)
+{
+    struct client *client = (struct client *)handle;
+    (void)argument;
+    if (handle->type == UV_TCP && handle != (uv_handle_t *)&listener && client->unsent)
+        give_up(client);
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
     (void)timer;
+    uv_walk(loop, give_up_if_owed, NULL);
     uv_stop(loop);
 }
 
@@ -132,7 +191,7 @@ static void send_fin(uv_handle_t *handle, void *argument)
     struct client *client = (struct client *)handle;
     (void)argument;
     if (handle->type != UV_TCP || handle == (uv_handle_t *)&listener || uv_is_closing(handle) ||
-        client->unsent != NULL || client->fin_sent)
+        client->unsent || client->fin_sent)
         return;
     client->fin_sent = true;
     uv_shutdown(&client->shutdown, (uv_stream_t *)handle, NULL);
@@ -150,6 +209,7 @@ static void on_signal(uv_signal_t *handle, int number)
     (void)handle, (void)number;
     if (stopping)
         return;
+    admit_all_who_wait();
     stopping = true;
     uv_close((uv_handle_t *)&listener, NULL);
     if (clients == 0)
@@ -162,6 +222,7 @@ int main(int argc, char **argv)
 {
     struct net_settings settings = net_parse(argc, argv, NULL);
     int fd = net_listen(&settings, true);
+    backlog_max = net_backlog_max(settings.backlog);
     if (fd < 0)
         return 1;
     loop = uv_default_loop();
