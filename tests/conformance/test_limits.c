@@ -66,9 +66,9 @@ static int count_waiting(int count)
 }
 
 /* One more client is served: at once, or after having been turned away a few times. */
-static bool newcomer_is_served(void)
+static bool newcomer_is_served(int ms)
 {
-    int64_t end = now_ms() + patient(STUCK_MS);
+    int64_t end = now_ms() + patient(ms);
     while (now_ms() < end) {
         struct client fresh;
         if (!client_try(&fresh, 1000))
@@ -118,9 +118,19 @@ Test(clause6_limits, out_of_descriptors_and_recovery)
     close_served(MANY, MANY);
     AWAIT(STUCK_MS, (close_served(MANY, MANY), count_served(c, MANY), count_waiting(MANY)) == 0);
     cr_assert(count_waiting(MANY) == 0, "clause 6: %d clients wait for ever", count_waiting(MANY));
-    bool recovered = newcomer_is_served();
+    bool recovered = newcomer_is_served(STUCK_MS);
     cr_assert(recovered, "clause 6: no service after all have left");
     server_dismiss();
+}
+
+/* All have been served or turned away; and if some were turned away, one more is served. */
+static bool service_is_back(int count, int ms)
+{
+    int64_t start = now_ms();
+    AWAIT(ms, (count_served(c, count), count_waiting(count)) == 0);
+    if (count_waiting(count) > 0)
+        return false;
+    return count_served(c, count) == count || newcomer_is_served(ms - (int)(now_ms() - start));
 }
 
 /* Nobody leaves, but there are descriptors again: the server has to look for itself, and soon. */
@@ -131,17 +141,15 @@ Test(clause6_limits, service_resumes_by_itself)
     bool soon = false;
     server_start();
     for (int round = 0; round < 3 && !soon; round++) { /* it may not get a CPU at once */
-        struct client *late = c + count;
         server_limit_descriptors(server_descriptors());
-        count += MANY;
-        int n = ask(late, MANY, 200);
-        cr_assert(n < MANY, "the test could not make the server run out of descriptors");
+        int n = ask(c + count, MANY, 200);
+        if (n == MANY)
+            cr_skip_test("the limit of descriptors is not for this server");
         server_limit_descriptors(1000);
-        AWAIT(SOON_MS, count_served(late, MANY) == MANY);
-        soon = count_served(late, MANY) == MANY;
-        AWAIT(STUCK_MS, count_served(late, MANY) == MANY);
-        cr_assert(count_served(late, MANY) == MANY,
-                  "clause 6: no service, though there are descriptors again");
+        count += MANY;
+        soon = service_is_back(count, SOON_MS);
+        bool back = soon || service_is_back(count, STUCK_MS);
+        cr_assert(back, "clause 6: no service, though there are descriptors again");
     }
     cr_assert(soon, "clause 6: no service %d ms after there were descriptors again",
               patient(SOON_MS));
@@ -175,7 +183,7 @@ Test(clause6_limits, more_clients_than_fd_setsize)
     if (!server_has("busy"))
         cr_assert(server_settles(), "clause 6: it spins with %d clients", CLIENTS_MAX);
     close_served(CLIENTS_MAX, 100);
-    bool recovered = newcomer_is_served();
+    bool recovered = newcomer_is_served(STUCK_MS);
     cr_assert(recovered, "clause 6: no service after 100 have left");
     the_connected_go_on(CLIENTS_MAX);
     clients_close(c, CLIENTS_MAX);
