@@ -156,7 +156,7 @@ static void interrupt_later(int signal)
 
 Test(load, an_interrupt_is_not_taken_for_a_stall)
 {
-    signal(SIGALRM, interrupt_later);
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = interrupt_later}, NULL);
     ualarm(300000, 0);
     expect_trouble("stall", LOAD_INTERRUPTED, "interrupted");
 }
@@ -432,7 +432,7 @@ Test(run, the_reference_without_silent_clients_has_none)
 Test(run, an_interrupt_keeps_what_was_measured_and_ends_every_child)
 {
     static const char *const modes[] = {"split"};
-    signal(SIGALRM, interrupt_later);
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = interrupt_later}, NULL);
     ualarm(500000, 0); /* an hour of rounds, stopped after half a second */
     struct record *record = whole_cell(modes, 1, 0, 100000);
     cr_assert_geq(record->slice_count, 1);

@@ -379,8 +379,8 @@ int main(int argc, char **argv)
     if (defect == DIES_OF_SIGPIPE)
         signal(SIGPIPE, SIG_DFL);
     if (defect != NO_SIGNAL_HANDLER) {
-        signal(SIGINT, on_signal);
-        signal(SIGTERM, on_signal);
+        sigaction(SIGINT, &(struct sigaction){.sa_handler = on_signal}, NULL);
+        sigaction(SIGTERM, &(struct sigaction){.sa_handler = on_signal}, NULL);
     }
 #ifdef __linux__
     if (defect == READS_ONCE_PER_EDGE)

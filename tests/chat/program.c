@@ -21,6 +21,11 @@
 
 enum { PATIENCE_MS = 20000, WORDS_MAX = 24 };
 
+void sleep_ms(int ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
+}
+
 int64_t now_ms(void)
 {
     struct timespec now;
@@ -102,7 +107,7 @@ int program_end(struct program *program, int within_ms)
             kill(program->pid, SIGKILL);
             killed = true;
         }
-        usleep(1000);
+        sleep_ms(1);
     }
     close(program->in);
     close(program->out);

@@ -14,6 +14,7 @@ struct program {
 };
 
 int64_t now_ms(void);
+void sleep_ms(int ms);
 int patient(int ms); /* ms, times ECHO_SLOW if that is set: for programs that are slow by design */
 
 /* The program whose path is in that environment variable, with options in one string, separated by

@@ -40,7 +40,7 @@ Test(programs, stamp)
     struct program server = server_start("STAMP", "--port 0");
     int fd = dial(&server);
     put(fd, "hel", 3);
-    usleep(20000);
+    sleep_ms(20);
     put(fd, "lo\nand the\nlast", 15);
     shutdown(fd, SHUT_WR);
     take_all(fd, text, sizeof text);
@@ -277,7 +277,7 @@ Test(programs, relay_hears_of_a_reset_while_it_does_not_read)
         target[i] = accept(listener, NULL, NULL);
         fcntl(target[i], F_SETFL, O_NONBLOCK);
     }
-    for (int64_t last = now_ms(); now_ms() < last + 300; usleep(1000))
+    for (int64_t last = now_ms(); now_ms() < last + 300; sleep_ms(1))
         for (int i = 0; i < CLIENTS; i++)
             if (send(client[i], much, sizeof much, 0) > 0)
                 last = now_ms();
@@ -285,7 +285,7 @@ Test(programs, relay_hears_of_a_reset_while_it_does_not_read)
     for (int i = 0; i < CLIENTS; i++)
         reset(client[i]);
     while (before > 0 && sockets_of(&relay) > before && now_ms() < start + patient(2000))
-        usleep(10000);
+        sleep_ms(10);
     cr_expect_eq(sockets_of(&relay), before, "descriptors are still held");
     for (int i = 0; i < CLIENTS; i++) {
         expect_reset(target[i]);
@@ -307,7 +307,7 @@ Test(programs, relay_hears_of_the_servers_reset_while_it_does_not_read)
     int64_t start = now_ms();
     reset(target);
     while (before > 0 && sockets_of(&relay) > before - 2 && now_ms() < start + patient(2000))
-        usleep(10000);
+        sleep_ms(10);
     cr_expect_eq(sockets_of(&relay), before > 0 ? before - 2 : before);
     expect_reset(client);
     close(client);
@@ -390,7 +390,7 @@ Test(programs, offload_client_leaves_while_its_work_runs)
             gone[i] = dial(&server);
             put(gone[i], "127.0.0.1\n127.0.0.2\n", 20);
         }
-        usleep(20000);
+        sleep_ms(20);
         for (int i = 0; i < 4; i++)
             i % 2 ? reset(gone[i]) : (void)close(gone[i]);
     }
@@ -398,7 +398,7 @@ Test(programs, offload_client_leaves_while_its_work_runs)
     put(fd, "127.0.0.3\n", 10);
     take_text(fd, "127.0.0.3 127.0.0.3\n");
     put(fd, "127.0.0.4\n", 10);
-    usleep(10000);
+    sleep_ms(10);
     cr_expect_eq(server_stop(&server), 0, "with work still running");
 }
 
@@ -417,7 +417,7 @@ Test(programs, offload_stops_whatever_its_workers_do)
             put(fd[c], "127.0.0.1\n127.0.0.2\n127.0.0.3\n127.0.0.4\n", 40);
         }
         shutdown(fd[0], SHUT_WR); /* one that has said all, one that has gone, one that waits */
-        usleep(50000);
+        sleep_ms(50);
         reset(fd[1]);
         int64_t start = now_ms();
         cr_expect_eq(server_stop(&server), 0, "%s", options[i]);
@@ -582,7 +582,7 @@ Test(programs, streams_have_an_idle_timeout)
     while (now_ms() < start + 2500) {
         put(busy, "b\n", 2);
         cr_assert(take(busy, text, 29, 20000) == 29 || longest > 900, "closed although it talks");
-        usleep(100000);
+        sleep_ms(100);
         longest = now_ms() - last > longest ? now_ms() - last : longest;
         last = now_ms();
     }
@@ -613,7 +613,7 @@ Test(programs, stamp_resets_a_client_that_is_owed_answers_at_the_end)
     struct program server = server_start("STAMP", "--port 0");
     int fd = dial(&server);
     memset(lines, '\n', sizeof lines);
-    for (int64_t last = now_ms(); now_ms() < last + 300; usleep(1000))
+    for (int64_t last = now_ms(); now_ms() < last + 300; sleep_ms(1))
         if (send(fd, lines, sizeof lines, 0) > 0)
             last = now_ms();
     cr_expect_eq(server_stop(&server), 0);
@@ -630,7 +630,7 @@ Test(programs, idle_timeout)
         char byte;
         put(busy, "x", 1);
         cr_assert_eq(take(busy, &byte, 1, 5000), 1, "closed although bytes move");
-        usleep(50000);
+        sleep_ms(50);
         if (quiet_ms == 0 && recv(quiet, &byte, 1, 0) == 0)
             quiet_ms = now_ms() - start;
     }

@@ -55,6 +55,11 @@ typedef int count_t;
 
 /* ---- Helpers --------------------------------------------------------------------------------- */
 
+static void sleep_ms(int ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
+}
+
 static struct kevent full(intptr_t ident, filter_t filter, flags_t flags, fflags_t fflags,
                           data_t data, intptr_t udata)
 {
@@ -225,7 +230,7 @@ LAYER(all_kinds_share_the_room, "with room for one, every kind of knote gets its
         struct kevent ev;
         cr_assert_eq(wait_for(kq, &ev, 1, 1000), 1);
         seen[(intptr_t)ev.udata]++;
-        usleep(1000);
+        sleep_ms(1);
     }
     for (int i = 0; i < (n > 4 ? 6 : 4); i++)
         cr_assert_geq(seen[i], 4, "knote %d came %d times of 60", i, seen[i]);
@@ -383,7 +388,7 @@ LAYER(timer_restarts, "TIMER: EV_ADD of a running timer restarts it with the new
     int kq = kqueue();
     struct kevent ev;
     cr_assert_eq(apply(kq, full(1, EVFILT_TIMER, EV_ADD, 0, 5, 0)), 0);
-    usleep(30000);
+    sleep_ms(30);
     cr_assert_eq(apply(kq, full(1, EVFILT_TIMER, EV_ADD, 0, 60000, 0)), 0);
     cr_assert_eq(wait_for(kq, &ev, 1, 30), 0, "the old expirations are dropped");
     cr_assert_eq(apply(kq, full(1, EVFILT_TIMER, EV_ADD, 0, 5, 0)), 0);
@@ -501,7 +506,7 @@ LAYER(process_exit, "PROC NOTE_EXIT: once, with the wait status, which waitpid()
     struct kevent ev;
     pid_t child = fork();
     if (child == 0) {
-        usleep(50000);
+        sleep_ms(50);
         _exit(7);
     }
     int error = apply(kq, full(child, EVFILT_PROC, EV_ADD, NOTE_EXIT, 0, 3));
@@ -744,7 +749,7 @@ static pid_t watch_child(int kq, flags_t flags)
 {
     pid_t child = fork();
     if (child == 0) {
-        usleep(20000);
+        sleep_ms(20);
         _exit(7);
     }
     int error = apply(kq, full(child, EVFILT_PROC, flags, NOTE_EXIT, 0, 0));
@@ -962,12 +967,12 @@ LAYER(leftover_and_sleepers, "threads asleep in kevent() see what is added after
     cr_assert_eq(apply(kq, full(end[0], EVFILT_READ, EV_ADD | EV_CLEAR, 0, 0, 1)), 0);
     for (int i = 0; i < 3; i++)
         cr_assert_eq(pthread_create(&thread[i], NULL, wait_for_one, &kq), 0);
-    usleep(50000);
+    sleep_ms(50);
     int copy = dup(end[0]);
     close(end[0]);
     for (int i = 0; i < 17; i++) {
         cr_assert_eq(write(end[1], "x", 1), 1);
-        usleep(5000);
+        sleep_ms(5);
     }
     cr_assert_eq(write(fresh[1], "x", 1), 1);
     cr_assert_eq(apply(kq, change(fresh[0], EVFILT_READ, EV_ADD)), 0);
@@ -1221,7 +1226,7 @@ LAYER(threads_share_the_events, "an EV_CLEAR event reaches one thread of several
         for (int i = 0; i < 64; i++)
             for (int ms = 0; __atomic_load_n(&taken[i], __ATOMIC_SEQ_CST) < round; ms++) {
                 cr_assert_lt(ms, 5000, "trigger %d of round %d was lost", i, round);
-                usleep(1000);
+                sleep_ms(1);
             }
     }
     __atomic_store_n(&shared.stop, true, __ATOMIC_SEQ_CST);
@@ -1339,7 +1344,7 @@ static void *hang_up(void *arg)
 {
     int *peers = arg;
     for (int i = 0; i < 8; i++) {
-        usleep(60000);
+        sleep_ms(60);
         close(peers[i]);
     }
     return NULL;

@@ -56,6 +56,11 @@ typedef int count_t;
 
 /* ---- Helpers --------------------------------------------------------------------------------- */
 
+static void sleep_ms(int ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
+}
+
 static udata_t tag(intptr_t n)
 {
     return (udata_t)n;
@@ -205,7 +210,7 @@ static void feed(struct pair p, size_t n, int total)
     for (int i = 0; i < 2000 && waiting < total; i++) {
         cr_assert_eq(ioctl(p.end[0], FIONREAD, &waiting), 0);
         if (waiting < total)
-            usleep(1000);
+            sleep_ms(1);
     }
     cr_assert_eq(waiting, total);
 }
@@ -231,7 +236,7 @@ static void fill(int fd)
     for (int i = 0; i < 2; i++) {
         while (write(fd, bytes, sizeof(bytes)) > 0)
             continue;
-        usleep(20000);
+        sleep_ms(20);
     }
 }
 
@@ -513,7 +518,7 @@ STATEMENT(s17_no_room_no_wait, "nevents 0 returns at once whatever the timeout")
 
 static void *write_later(void *arg)
 {
-    usleep(100000);
+    sleep_ms(100);
     ssize_t n = write(*(int *)arg, "x", 1);
     return n == 1 ? arg : NULL;
 }
@@ -938,7 +943,7 @@ STATEMENT(s35_data_counts_connections, "READ of a listener: data is the connecti
             ev = expect_one(kq, listener, EVFILT_READ);
             if (ev.data == 3)
                 break;
-            usleep(5000);
+            sleep_ms(5);
         }
         cr_assert_eq(ev.data, 3);
         close(accept(listener, NULL, NULL));
@@ -961,7 +966,7 @@ static struct kevent expect_eof(int kq, int fd, filter_t filter)
         ev = expect_one(kq, fd, filter);
         if (ev.flags & EV_EOF)
             break;
-        usleep(5000);
+        sleep_ms(5);
     }
     cr_assert(ev.flags & EV_EOF);
     cr_assert_eq(ev.flags & EV_ERROR, 0);
@@ -1012,10 +1017,10 @@ STATEMENT(s38_the_peers_fin_is_not_eof_on_write, "WRITE has no EV_EOF after the 
         struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_WRITE, 0);
         shutdown(p.end[1], SHUT_WR);
-        usleep(20000);
+        sleep_ms(20);
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_WRITE).flags & EV_EOF, 0);
         close(p.end[1]);
-        usleep(20000);
+        sleep_ms(20);
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_WRITE).flags & EV_EOF, 0);
         close(p.end[0]);
         close(kq);
@@ -1200,7 +1205,7 @@ STATEMENT(s46_timers_repeat, "a timer counts milliseconds, repeats, and reports 
     double first = now() - start;
     cr_assert_gt(first, 0.035);
     cr_assert_lt(first, 1.0);
-    usleep(210000);
+    sleep_ms(210);
     cr_assert_geq(expect_one(kq, 1, EVFILT_TIMER).data, 4, "expirations add up");
     struct kevent ev;
     cr_assert_eq(wait_for(kq, &ev, 1, 0), 0, "EV_CLEAR is implied");
@@ -1216,7 +1221,7 @@ STATEMENT(s46_timers_once, "EV_ONESHOT: the timer fires once and is gone")
 {
     int kq = kqueue_new();
     cr_assert_eq(timer(kq, 1, EV_ADD | EV_ONESHOT, 20), 0);
-    usleep(90000); /* however late it is looked at */
+    sleep_ms(90); /* however late it is looked at */
     cr_assert_eq(expect_one(kq, 1, EVFILT_TIMER).data, 1);
     expect_none(kq);
     cr_assert_eq(timer(kq, 1, EV_DELETE, 0), ENOENT);
@@ -1265,7 +1270,7 @@ STATEMENT(s49_a_signal_interrupts_the_wait, "a signal from outside wakes a waiti
     pid_t me = getpid(), child = fork();
     cr_assert_geq(child, 0);
     if (child == 0) {
-        usleep(100000);
+        sleep_ms(100);
         kill(me, SIGTERM);
         _exit(0);
     }
@@ -1301,7 +1306,7 @@ STATEMENT(s49_beside_the_handler, "the filter runs beside the disposition: a han
     cr_skip_test("a signalfd needs the signal blocked, so no handler runs while it is watched");
 #endif
     int kq = kqueue_new();
-    signal(SIGUSR1, handler);
+    sigaction(SIGUSR1, &(struct sigaction){.sa_handler = handler}, NULL);
     add(kq, SIGUSR1, EVFILT_SIGNAL, 0);
     kill(getpid(), SIGUSR1);
     cr_assert_eq(handled, 1);
@@ -1319,7 +1324,7 @@ static int user(int kq, flags_t flags, fflags_t fflags)
 
 static void *trigger_later(void *arg)
 {
-    usleep(100000);
+    sleep_ms(100);
     return user(*(int *)arg, 0, NOTE_TRIGGER) == 0 ? arg : NULL;
 }
 #endif

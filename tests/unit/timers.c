@@ -7,6 +7,11 @@
 
 #include "backends.h"
 
+static void sleep_ms(int ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
+}
+
 static int calls, fresh_calls;
 static int64_t started;
 
@@ -56,7 +61,7 @@ ON_EVERY_BACKEND(timer_stopped_by_another_of_the_same_turn_stays_silent)
     ordered = 0;
     reactor_timer_start(reactor, &first, 1, 0);
     reactor_timer_start(reactor, &second, 1, 0);
-    usleep(5000); /* both are due in the first turn */
+    sleep_ms(5); /* both are due in the first turn */
     run_for(reactor, 20);
     cr_expect_eq(first.position, 0);
     cr_expect_eq(ordered, 0);
@@ -151,7 +156,7 @@ static void work_long(struct reactor *reactor, int fd, unsigned ready, void *arg
 {
     (void)ready, (void)argument;
     reactor_now_ms(reactor);
-    usleep(300000);
+    sleep_ms(300);
     reactor_remove(reactor, fd);
 }
 
@@ -184,7 +189,7 @@ ON_EVERY_BACKEND(between_runs_the_clock_goes_on)
 {
     run_for(reactor, 1);
     int64_t before = reactor_now_ms(reactor);
-    usleep(20000);
+    sleep_ms(20);
     cr_expect_geq(reactor_now_ms(reactor), before + 19);
 }
 
@@ -216,7 +221,7 @@ static void check_beat(struct reactor *reactor, struct reactor_timer *timer)
     int64_t off = (timer->due - first_due) % timer->period_ms;
     cr_expect_eq(off, 0, "call %d: the next is %d ms off the beat", calls, (int)off);
     cr_expect_gt(timer->due, reactor_now_ms(reactor), "a period that has passed is skipped");
-    usleep(calls == 1 ? 50000 : 3000); /* not a whole number of periods */
+    sleep_ms(calls == 1 ? 50 : 3); /* not a whole number of periods */
     if (++calls == 8)
         reactor_stop(reactor);
 }
@@ -228,7 +233,7 @@ ON_EVERY_BACKEND(periodic_timer_keeps_its_beat)
     calls = 0;
     reactor_timer_start(reactor, &timer, 20, 20);
     first_due = timer.due;
-    usleep(27000); /* late from the start */
+    sleep_ms(27); /* late from the start */
     run_for(reactor, 20000);
     cr_expect_eq(calls, 8);
     reactor_timer_stop(reactor, &timer);
