@@ -156,7 +156,7 @@ static void show(const struct chat_message *message)
         if (field[i])
             field[i][chat_clean(field[i], strlen(field[i]))] = '\0';
     if (message->error) {
-        log_warning("%s", message->error);
+        log_event("%s", message->error);
         client.status = 1;
     } else if (message->user[0]) {
         printf("%s: %s\n", message->user, message->text);

@@ -239,7 +239,7 @@ static bool one_client_is_lost(int error)
 enum net_accepted net_accept(int listener, bool nonblocking, int *client)
 {
     enum { FAILURES_MAX = 64 };
-    static atomic_int failures; /* since a client last got in */
+    static atomic_int failures, last_error; /* so many in a row, all for the same reason */
     static atomic_bool said;
     struct sockaddr_storage address = {0};
     socklen_t length = sizeof address;
@@ -257,6 +257,8 @@ enum net_accepted net_accept(int listener, bool nonblocking, int *client)
         log_error("accept, one client lost");
     else if (!again && !atomic_exchange(&said, true))
         log_error("accept, new clients have to wait"); /* EMFILE, ENFILE, ENOMEM, EPERM, ... */
+    if (atomic_exchange(&last_error, errno) != errno)
+        failures = 0;
     if (failures < FAILURES_MAX)
         failures++;
     if (failures == FAILURES_MAX || (!again && !lost))

@@ -199,6 +199,7 @@ static void enter(int fd)
 
 static void accept_some(void)
 {
+    const int pause_ms = defect == RETRIES_LATE ? 2000 : PAUSE_MS;
     for (int i = 0, fd; i < 64 || defect == ACCEPTS_WITHOUT_END; i++) {
         enum net_accepted got = net_accept(listener, defect != BLOCKS_IN_SEND, &fd);
         if (got == NET_CLIENT)
@@ -206,9 +207,7 @@ static void accept_some(void)
         if (got == NET_EXHAUSTED && defect == EXITS_WHEN_FULL)
             exit(1); /* perror("accept"); exit(1); */
         if (got == NET_EXHAUSTED && defect != SPINS_WHEN_FULL)
-            pause_end = net_now_ms() + (defect == RETRIES_LATE
-                                            ? 2000
-                                            : PAUSE_MS); /* else poll() returns at once, for ever */
+            pause_end = net_now_ms() + pause_ms; /* else poll() returns at once, forever */
         if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN)
             return;
     }

@@ -11,6 +11,9 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 #include <unistd.h>
 
 #include "conn.h"
@@ -144,6 +147,38 @@ Test(net, exhaustion_is_told_once_until_somebody_gets_in, .timeout = 10)
         cr_expect_eq(net_accept(pair.listener, true, &client), NET_EXHAUSTED);
     cr_expect_eq(times_said(said, "accept"), 2);
 }
+
+#ifdef __linux__
+static int next_error; /* what accept4() says next; 0: what the kernel says */
+static bool replaced;
+
+int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    replaced = true;
+    errno = next_error;
+    next_error = 0;
+    return errno ? -1 : (int)syscall(SYS_accept4, fd, address, length, flags);
+}
+
+/* A loop that asks all the time, as in chapter 02, often hears that nobody waits. That is no reason
+ * to pass over those who wait behind a client that is lost. */
+Test(net, each_failure_is_counted_by_itself, .timeout = 10, .init = cr_redirect_stderr)
+{
+    struct pair pair = open_pair();
+    int client;
+    while (net_accept(pair.listener, true, &client) == NET_TRY_AGAIN)
+        continue;
+    if (!replaced)
+        cr_skip_test("accept4() is not called here");
+    next_error = ECONNABORTED;
+    cr_expect_eq(net_accept(pair.listener, true, &client), NET_LOST);
+    int lost = 0;
+    do
+        next_error = ECONNABORTED;
+    while (net_accept(pair.listener, true, &client) == NET_LOST && ++lost < 1000);
+    cr_expect_lt(lost, 1000, "clause 6: no spinning");
+}
+#endif
 
 Test(net, what_fails_again_and_again_is_exhaustion, .timeout = 10)
 {
