@@ -3,7 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "harness.h"
+#include "../harness/harness.h"
 
 SUITE(clause1_echo);
 

@@ -3,7 +3,7 @@
  * resources return. select's FD_SETSIZE is one more such limit: never a crash. */
 #include <sys/select.h>
 
-#include "harness.h"
+#include "../harness/harness.h"
 
 SUITE(clause6_limits);
 

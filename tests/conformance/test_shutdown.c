@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "harness.h"
+#include "../harness/harness.h"
 
 SUITE(clause7_shutdown);
 

@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "harness.h"
+#include "../harness/harness.h"
 
 SUITE(clause5_turns);
 

@@ -49,7 +49,7 @@ static inline void skip(const char *why)
 }
 
 /* A row of docs/claims.md, by its words; the verdict on it there; of how many parts of it how many
- * held; and what was measured, for tests/claims, which names a file in $CLAIMS. */
+ * held; and what was measured, for tests/book/claims, which names a file in $CLAIMS. */
 __attribute__((format(printf, 5, 6))) static inline void
 claim(const char *text, const char *verdict, int held, int parts, const char *measured, ...)
 {

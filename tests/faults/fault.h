@@ -6,8 +6,8 @@
 
 #include <stdbool.h>
 
-#include "../conformance/harness.h"
-#include "verdict.h"
+#include "../harness/harness.h"
+#include "../harness/verdict.h"
 
 struct fault {
     const char *name;

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "fault.h"
-#include "network.h"
+#include "../harness/network.h"
 
 enum { MANY = 4 };
 

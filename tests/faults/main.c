@@ -1,5 +1,5 @@
 /* Runs the table of faults against one server, named by the environment as for the conformance
- * suite (../conformance/harness.h), and says in TAP (testanything.org) or as a table what came of
+ * suite (../harness/harness.h), and says in TAP (testanything.org) or as a table what came of
  * it. FAULTS_PRELOAD names the library of preload.c. */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "../conformance/harness.h"
+#include "../harness/harness.h"
 
 SUITE(kqueue_changes);
 

@@ -2,7 +2,7 @@
  * stop has been told that it is connected, so it is served. */
 #include <signal.h>
 
-#include "../conformance/harness.h"
+#include "../harness/harness.h"
 
 SUITE(backlog);
 

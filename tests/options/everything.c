@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../chat/program.h"
+#include "../programs/program.h"
 
 static struct program program;
 

@@ -1,5 +1,5 @@
 /* --idle-timeout SECONDS: a connection on which no byte moves for so long is closed. */
-#include "../conformance/harness.h"
+#include "../harness/harness.h"
 
 SUITE(idle_timeout);
 

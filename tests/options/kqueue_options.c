@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../conformance/harness.h"
+#include "../harness/harness.h"
 
 SUITE(kqueue_options);
 

@@ -1,5 +1,5 @@
 /* Thousands of connections, held, opened and closed, and busy, against one server (named as in
- * ../conformance/harness.h): afterwards its descriptors, threads and memory, and the sockets in the
+ * ../harness/harness.h): afterwards its descriptors, threads and memory, and the sockets in the
  * kernel, must be what they were. The first round only warms up: tables have their size then. */
 #include <errno.h>
 #include <getopt.h>
@@ -9,9 +9,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "../conformance/harness.h"
-#include "network.h"
-#include "verdict.h"
+#include "../harness/harness.h"
+#include "../harness/network.h"
+#include "../harness/verdict.h"
 
 enum { KIB = 1024, BUSY = 100, CONNECTIONS_MAX = 65536, RSS_SLACK_KIB = 1024, SPARE = 100 };
 

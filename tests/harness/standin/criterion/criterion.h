@@ -1,6 +1,6 @@
 /* Stands in for Criterion, for programs that use the conformance suite's clients and its control of
- * a server (../../conformance/harness.h), but are not made of Criterion tests: a table of faults, a
- * random client. What fails here ends the process, and says why; see ../verdict.h. */
+ * a server (../../harness.h), but are not made of Criterion tests: a table of faults, a
+ * random client. What fails here ends the process, and says why; see ../../verdict.h. */
 #ifndef CRITERION_STAND_IN_H
 #define CRITERION_STAND_IN_H
 

@@ -1,7 +1,7 @@
 /* As much of Criterion's interface as our tests use, in one header, for the thread sanitizer alone.
  *
  * Criterion itself does not start under it: it maps memory where the sanitizer allows none. So
- * tests/tsan/run compiles the tests that have threads in them with this folder before Criterion's.
+ * tests/analysis/threads compiles the tests that have threads in them with this folder before Criterion's.
  * Each test runs in a process of its own, one after the other, and TAP comes out. */
 #ifndef TSAN_CRITERION_H
 #define TSAN_CRITERION_H

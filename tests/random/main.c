@@ -1,5 +1,5 @@
 /* A random client against one server, named by the environment as for the conformance suite
- * (../conformance/harness.h). A plan that fails is cut down as far as it still fails. */
+ * (../harness/harness.h). A plan that fails is cut down as far as it still fails. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,9 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../conformance/harness.h"
+#include "../harness/harness.h"
 #include "episode.h"
-#include "verdict.h"
+#include "../harness/verdict.h"
 
 enum { STEPS = 500, EPISODE_SECONDS = 120 };
 
@@ -134,7 +134,7 @@ static bool explore(void)
 
 static _Noreturn void usage(int status)
 {
-    fputs("Usage: model [OPTION]...\n"
+    fputs("Usage: random-client [OPTION]...\n"
           "A random client against the echo server that ECHO_SERVER names.\n\n"
           "  --seconds N    how long (10)\n"
           "  --seed N       the first episode's seed, then N + 1 and so on (any)\n"

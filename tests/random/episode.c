@@ -14,7 +14,7 @@
 #include <linux/sockios.h>
 #endif
 
-#include "../conformance/harness.h"
+#include "../harness/harness.h"
 
 enum {
     KIB = 1024,
@@ -110,7 +110,7 @@ static void flood(struct connection *c)
     }
 }
 
-/* The next byte of the client's sequence, as ../conformance/client.c makes it: were it another, the
+/* The next byte of the client's sequence, as ../harness/client.c makes it: were it another, the
  * echo of it would be taken for a wrong one.
  *
  * Not to a server that waits for changes only: when a signal (our SIGSTOP) is pending, Linux's

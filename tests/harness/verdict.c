@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../conformance/harness.h"
+#include "harness.h"
 
 const char *const verdict_names[] = {"pass", "FAIL", "skipped", "by design", "none"};
 

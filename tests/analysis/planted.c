@@ -1,4 +1,4 @@
-/* Wrong on purpose, and never built: each tool of tests/safety/run must find something here before
+/* Wrong on purpose, and never built: each tool of tests/analysis/run must find something here before
  * it is believed about the rest. */
 #include <stdlib.h>
 #include <string.h>
