@@ -13,7 +13,7 @@ setup_have() {
     cc) command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 ||
         command -v clang >/dev/null 2>&1 ;;
     headers) echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 ;;
-    pkg-config | meson | ninja | gnuplot | strace | valgrind | clang | clang-format | clang-tidy | cppcheck)
+    python3 | pkg-config | meson | ninja | gnuplot | strace | valgrind | clang | clang-format | clang-tidy | cppcheck)
         command -v "$1" >/dev/null 2>&1
         ;;
     nft) # Linux's; an ordinary user's PATH may lack the place where it is

@@ -1,0 +1,332 @@
+"""Builds what the tests need, runs them by meson, and tells what failed; --help says more."""
+
+import argparse
+import fnmatch
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# What tests/run runs. --all adds every other suite there is.
+FIRST = ['conformance', 'unit', 'kqueue', 'programs', 'options']
+
+NEEDED = ['cc', 'headers', 'pkg-config', 'meson', 'ninja', 'criterion']
+WANTED = ['strace', 'valgrind', 'jansson']
+
+HELP = """\
+Builds the servers and runs their tests: the contract's clauses on every server, the parts of the
+servers, kqueue, and the programs on the reactor. What is missing on this machine is installed first;
+where that may not be, the exact line to run is printed.
+"""
+EPILOG = """\
+With --server, the conformance tests run against any one echo server that has the same command line,
+whatever language it is written in.
+
+Traits say what is different about a server by design:
+  busy             burns CPU while it waits
+  fd-setsize       turns away clients above FD_SETSIZE
+  threads          has a thread for each connection
+  several-threads  has some threads, with many connections each
+  edges            waits for changes only
+  sanitized        is slow and fat
+
+The last line reads "N passed, N failed, N skipped" and counts single tests.
+"""
+
+
+def options():
+    parser = argparse.ArgumentParser(
+        prog='tests/run', description=HELP, epilog=EPILOG, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage='tests/run [OPTION]...\n       tests/run [OPTION]... --server PATH [ARGUMENT]...')
+    parser.add_argument('--all', action='store_true', help='run every suite there is')
+    parser.add_argument('--rest', action='store_true', help='run what --all adds, and only that')
+    parser.add_argument('--suites', metavar='LIST',
+                        help='run only these suites, separated by commas (--list shows them)')
+    parser.add_argument('--only', metavar='PATTERN', action='append',
+                        help="run only the lines of --list that match, as in '*05-epoll*'")
+    parser.add_argument('--filter', metavar='PATTERN',
+                        help="run only the single tests SUITE/TEST that match, as in 'clause7*/*'")
+    parser.add_argument('--list', action='store_true', help='show what would run')
+    parser.add_argument('--build', metavar='DIR', default=os.path.join(ROOT, 'build'),
+                        help='the build directory (build)')
+    parser.add_argument('--traits', metavar='LIST', default='',
+                        help="the server's traits, separated by commas")
+    parser.add_argument('--server', metavar='PATH', nargs=argparse.REMAINDER,
+                        help='the server to test; all that follow are arguments for it')
+    chosen = parser.parse_args()
+    if chosen.server == []:
+        parser.error('--server needs a path')
+    chosen.build = os.path.abspath(chosen.build)
+    return chosen
+
+
+# ---- the build ----
+
+def quietly(command):
+    """Shows what a command prints only if it fails, and then ends."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT)
+    if done.returncode != 0:
+        sys.stderr.buffer.write(done.stdout)
+        sys.exit(1)
+    return done.stdout
+
+
+def setup(function, *words):
+    """Calls a function of common/setup.sh, which speaks to the user itself."""
+    script = '. common/setup.sh; "$@"'
+    return ['sh', '-c', script, 'sh', function, *words]
+
+
+def configure(build, want):
+    if subprocess.run(setup('setup_need', *NEEDED), cwd=ROOT).returncode != 0:
+        sys.exit(1)
+    if want:
+        subprocess.run(setup('setup_want', *WANTED), cwd=ROOT)
+    quietly(setup('setup_build', build, ROOT))
+
+
+def introspect(build, what):
+    return json.loads(quietly(['meson', 'introspect', what, build]))
+
+
+def compile_for(tests, build):
+    """Builds what these tests run and need, and nothing else."""
+    needed = {target for test in tests for target in test['depends']}
+    files = [os.path.relpath(name, build) for target in introspect(build, '--targets')
+             if target['id'] in needed for name in target['filename']]
+    if files:
+        quietly(['meson', 'compile', '-C', build, '--ninja-args=' + repr(files)])
+
+
+# ---- which tests ----
+
+def choose(tests, chosen):
+    if chosen.suites:
+        wanted = set(chosen.suites.split(','))
+    else:
+        known = {suite for test in tests for suite in suites_of(test)}
+        wanted = known if chosen.all or chosen.only else set(FIRST)
+        if chosen.rest:
+            wanted = known - set(FIRST)
+        elif chosen.filter and not chosen.only: # it is for the suite that all servers pass
+            wanted = {'conformance'}
+    tests = [test for test in tests if wanted & set(suites_of(test))]
+    if chosen.only:
+        tests = [test for test in tests
+                 if any(fnmatch.fnmatch(test['name'], pattern) for pattern in chosen.only)]
+    if not tests:
+        sys.exit("tests/run: nothing matches; see 'tests/run --list --all'")
+    return tests
+
+
+def suites_of(test): # "project:suite"
+    return [suite.split(':')[-1] for suite in test['suite']]
+
+
+# ---- the run ----
+
+# A line of "meson test": number/all, suites, name, result, seconds.
+LINE = re.compile(r'\s*(\d+)/(\d+) (?:[^/]*:)?([^/]*?) / (.*?)\s+'
+                  r'(OK|FAIL|SKIP|TIMEOUT|ERROR|INTERRUPT|EXPECTEDFAIL|UNEXPECTEDPASS)\s+([\d.]+)s')
+
+
+def run(tests, chosen):
+    """Runs them, a line for each as it ends. Returns meson's records of them."""
+    log = os.path.join(chosen.build, 'meson-logs', 'testlog.json')
+    if os.path.exists(log):
+        os.remove(log)
+    environment = dict(os.environ, PYTHONUNBUFFERED='1')
+    if chosen.filter:
+        environment['CRITERION_TEST_PATTERN'] = chosen.filter
+    meson = subprocess.Popen(
+        ['meson', 'test', '-C', chosen.build, '--no-rebuild',
+         '--num-processes', str(2 * (os.cpu_count() or 2))] + [test['name'] for test in tests],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace', cwd=ROOT,
+        env=environment)
+    try:
+        for line in meson.stdout:
+            show(line)
+        meson.wait()
+    except KeyboardInterrupt:
+        meson.wait()
+    if not os.path.exists(log):
+        sys.exit('tests/run: meson ran nothing')
+    with open(log, encoding='utf-8') as lines:
+        return [json.loads(line) for line in lines]
+
+
+def name_of(record): # in it: "project:suites / name"
+    return record['name'].split(' / ', 1)[-1]
+
+
+def show(line):
+    found = LINE.match(line)
+    if found:
+        number, of, suite, name, result, seconds = found.groups()
+        said = {'OK': 'ok', 'SKIP': 'skipped'}.get(result, result)
+        width = len(of)
+        print(f'{number:>{width}}/{of}  {said:8}{suite.split("+")[0]:13}{name:52}'
+              f'{float(seconds):6.1f} s', flush=True)
+
+
+# ---- the verdict ----
+
+SYNTHESIS = re.compile(r'\[====\].*Passing: *\D*(\d+).*Failing: *\D*(\d+).*Crashing: *\D*(\d+)')
+
+
+class Verdict:
+    """What one of meson's tests says of the single tests in it: in TAP (testanything.org), in
+    Criterion's last line, or, if it speaks neither, by its exit status alone."""
+
+    def __init__(self, record):
+        self.passed = self.skipped = 0
+        self.failures = []
+        text = re.sub(r'\x1b\[[0-9;]*m', '', record.get('stdout', '') + record.get('stderr', ''))
+        good = record['result'] in ('OK', 'SKIP')
+        lines = text.splitlines()
+        spoken = self.read_tap(lines) or self.read_criterion(lines)
+        if not spoken and record['result'] == 'OK':
+            self.passed = 1
+        elif not spoken and record['result'] == 'SKIP':
+            self.skipped = 1
+        if not good and not self.failures: # it crashed, or did not end, before it could say so
+            reason = 'took too long' if record['result'] == 'TIMEOUT' else \
+                f'exit status {record["returncode"]}'
+            self.failures = [('', reason, lines[-20:])]
+
+    def read_tap(self, lines):
+        spoken = False
+        for number, line in enumerate(lines):
+            found = re.match(r'(ok|not ok)\b *\d* *(?:- )?(.*)', line)
+            if not found:
+                continue
+            result, name = found.groups()
+            # Criterion calls "skipped", too, what a filter has left out: that does not count.
+            if '# SKIP test was skipped' in name:
+                pass
+            elif '# SKIP' in name:
+                self.skipped += 1
+            elif result == 'ok':
+                self.passed += 1
+            else:
+                self.failures.append((name, '', self.details(lines[number + 1:])))
+            spoken = True
+        return spoken
+
+    @staticmethod
+    def details(lines):
+        """What the lines below a failed one say: comments, or Criterion's block of YAML."""
+        said, place = [], ''
+        for line in lines:
+            if not line.startswith(('#', ' ')) or len(said) == 20:
+                break
+            found = re.match(r' *- (?:\.\./)*(\S+:\d+): ', line)
+            if found:
+                place = found.group(1)
+            elif 'Assertion failed: ' in line and place:
+                said.append(line.split('Assertion failed: ')[1] + f' ({place})')
+            elif line.startswith('#'):
+                said.append(line[1:].lstrip())
+        return said
+
+    def read_criterion(self, lines):
+        for line in lines:
+            found = SYNTHESIS.match(line)
+            if found:
+                passed, failed, crashed = map(int, found.groups())
+                self.passed += passed
+                self.failures = [(line, '', []) for line in lines
+                                 if re.match(r'\[(FAIL|CRASH)\]', line)] or \
+                    [('', 'failed', [])] * (failed + crashed)
+                return True
+        return False
+
+
+def again(record, single):
+    """The command that runs this alone."""
+    command = ['tests/run', '--only', name_of(record)]
+    if '::' in single:
+        command += ['--filter', single.split()[0].rstrip(':').replace('::', '/')]
+    return shlex.join(command)
+
+
+def report(records):
+    verdicts = [(record, Verdict(record)) for record in records]
+    for record, verdict in verdicts:
+        for single, reason, details in verdict.failures:
+            print(f'\nFAILED {name_of(record)}: {single}{reason}')
+            for line in details:
+                print('  ' + line)
+            print('  run it alone: ' + again(record, single))
+    return total([verdict for _, verdict in verdicts])
+
+
+def total(verdicts):
+    passed = sum(verdict.passed for verdict in verdicts)
+    failed = sum(len(verdict.failures) for verdict in verdicts)
+    skipped = sum(verdict.skipped for verdict in verdicts)
+    print(f'{passed} passed, {failed} failed, {skipped} skipped')
+    return 1 if failed or passed == 0 else 0
+
+
+# ---- a server of the reader's own ----
+
+def absolute(server):
+    if '/' in server:
+        path = os.path.abspath(server)
+    else:
+        path = shutil.which(server) or sys.exit(f"tests/run: there is no command '{server}'")
+    if not os.path.isfile(path) or not os.access(path, os.X_OK):
+        sys.exit(f"tests/run: '{path}' is not a program")
+    if ' ' in path:
+        sys.exit("tests/run: the server's path must not have blanks in it")
+    return path
+
+
+def judge(chosen):
+    """Runs the conformance tests against the reader's server, and shows them as they end."""
+    server = ' '.join([absolute(chosen.server[0]), *chosen.server[1:]])
+    configure(chosen.build, want=False)
+    quietly(['meson', 'compile', '-C', chosen.build, 'conformance'])
+    print('testing ' + server, flush=True)
+    with tempfile.NamedTemporaryFile() as tap:
+        criterion = subprocess.Popen(
+            [os.path.join(chosen.build, 'tests', 'conformance'), '--jobs', '2', '--verbose',
+             '--tap=' + tap.name, '--filter', chosen.filter or '*'],
+            env=dict(os.environ, ECHO_SERVER=server, ECHO_TRAITS=chosen.traits),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
+        for line in criterion.stdout:
+            if not re.search(r'\[RUN \]|Test is disabled|Writing tap', line):
+                print(line, end='', flush=True)
+        status = criterion.wait()
+        record = {'stdout': tap.read().decode(errors='replace'), 'returncode': status,
+                  'result': 'OK' if status == 0 else 'FAIL'}
+    return total([Verdict(record)])
+
+
+def main():
+    chosen = options()
+    if chosen.server:
+        return judge(chosen)
+    narrow = chosen.suites or chosen.filter or chosen.only
+    configure(chosen.build, want=not narrow)
+    tests = choose(introspect(chosen.build, '--tests'), chosen)
+    if chosen.list:
+        for test in tests:
+            print(f'{suites_of(test)[0]:13}{test["name"]}')
+        return 0
+    if sys.stdout.isatty() or not narrow:
+        print(f'building into {os.path.relpath(chosen.build)} ...', flush=True)
+    compile_for(tests, chosen.build)
+    return report(run(tests, chosen))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
