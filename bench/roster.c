@@ -1,7 +1,9 @@
 #include "roster.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,39 +12,122 @@
 enum role { PLAIN, REFERENCE, CONTROL, ALONE, PEER };
 
 struct entry {
-    const char *name;    /* as shown: it has to be honest about what runs */
-    const char *chapter; /* its directory, and its program in there; a peer's program */
-    const char *arguments;
+    char name[SERVER_NAME];       /* as shown: it has to be honest about what runs */
+    char command[SERVER_COMMAND]; /* the program below the build directory, and its arguments */
     enum role role;
 };
 
-static const struct entry entries[] = {
-    {"01-blocking-threads", "01-blocking-threads", "", PLAIN},
-    {"02-busy-poll-nonblocking", "02-busy-poll-nonblocking", "", PLAIN},
-    {"03-select", "03-select", "", PLAIN},
-    {"04-poll", "04-poll", "", PLAIN},
-#ifdef __linux__
-    {"05-epoll", "05-epoll", "", REFERENCE},
-    {"05-epoll again (A/A)", "05-epoll", "", CONTROL},
-    {"05-epoll (none silent)", "05-epoll", "", ALONE},
-    {"05-epoll --edge-triggered", "05-epoll", " --edge-triggered", PLAIN},
-    /* kqueue's interface over epoll: this row is never kqueue against epoll */
-    {"06-kqueue (on epoll)", "06-kqueue", "", PLAIN},
-#else
-    {"06-kqueue", "06-kqueue", "", REFERENCE},
-    {"06-kqueue again (A/A)", "06-kqueue", "", CONTROL},
-    {"06-kqueue (none silent)", "06-kqueue", "", ALONE},
-#endif
-    {"07-reactor", "07-reactor", "", PLAIN},
-    {"libuv", "bench/peers/libuv", "", PEER},
-    {"libevent", "bench/peers/libevent", "", PEER},
-    {"bufferevent (libevent)", "bench/peers/bufferevent", "", PEER},
-    {"libev", "bench/peers/libev", "", PEER},
-#ifdef __linux__
-    {"io_uring", "bench/peers/io_uring", "", PEER},
-    {"bare epoll", "bench/peers/bare", "", PEER},
-#endif
-};
+static struct entry entries[ROSTER_MOST];
+static int entry_count;
+
+/* ---- the list ---- */
+
+/* The columns of the list: meson.build explains them. */
+enum column { NAME, HEADING, TITLE, LABEL, PROGRAM, ARGUMENTS, TRAITS, COLOUR, ROLES, COLUMNS };
+
+/* Cuts a row at its bars. False: it has more or fewer columns than the list. */
+static bool split(char *row, char *columns[COLUMNS])
+{
+    for (int i = 0; i < COLUMNS; i++) {
+        columns[i] = row;
+        row = strchr(row, '|');
+        if (row == NULL)
+            return i == ROLES;
+        *row++ = '\0';
+    }
+    return false;
+}
+
+/* Roles are separated by commas. */
+static bool has_role(const char *roles, const char *role)
+{
+    size_t length = strlen(role);
+    while (strncmp(roles, role, length) != 0 || (roles[length] != ',' && roles[length] != '\0')) {
+        roles = strchr(roles, ',');
+        if (roles == NULL)
+            return false;
+        roles++;
+    }
+    return true;
+}
+
+/* These return NULL, or what is wrong. */
+
+static const char *add_entry(char *columns[COLUMNS], const char *twin, enum role role)
+{
+    if (entry_count == ROSTER_MOST)
+        return "there are too many servers";
+    struct entry *entry = &entries[entry_count++];
+    int name = snprintf(entry->name, sizeof entry->name, "%s%s", columns[NAME], twin);
+    int command = snprintf(entry->command, sizeof entry->command, "%s%s%s", columns[PROGRAM],
+                           columns[ARGUMENTS][0] != '\0' ? " " : "", columns[ARGUMENTS]);
+    entry->role = role;
+    return name < SERVER_NAME && command < SERVER_COMMAND ? NULL : "a name or command is too long";
+}
+
+static const char *add_reference(char *columns[COLUMNS])
+{
+    for (int i = 0; i < entry_count; i++) {
+        if (entries[i].role == REFERENCE)
+            return "there is a reference already";
+    }
+    const char *wrong = add_entry(columns, "", REFERENCE);
+    if (wrong == NULL)
+        wrong = add_entry(columns, " again (A/A)", CONTROL);
+    if (wrong == NULL)
+        wrong = add_entry(columns, " (none silent)", ALONE);
+    return wrong;
+}
+
+static const char *add_row(char *row)
+{
+    char *columns[COLUMNS];
+    if (!split(row, columns))
+        return "a row has nine columns";
+    if (has_role(columns[ROLES], "reference"))
+        return add_reference(columns);
+    if (has_role(columns[ROLES], "peer"))
+        return add_entry(columns, "", PEER);
+    if (has_role(columns[ROLES], "compared"))
+        return add_entry(columns, "", PLAIN);
+    return NULL; /* it is only tested */
+}
+
+static const char *add_rows(FILE *list, int *line)
+{
+    char row[1024];
+    bool reference = false;
+    for (*line = 1; fgets(row, sizeof row, list) != NULL; ++*line) {
+        row[strcspn(row, "\n")] = '\0';
+        const char *wrong = row[0] == '#' ? NULL : add_row(row);
+        if (wrong != NULL)
+            return wrong;
+    }
+    for (int i = 0; i < entry_count; i++)
+        reference = reference || entries[i].role == REFERENCE;
+    return reference ? NULL : "no server is the reference";
+}
+
+/* False: it could not, and has said why. */
+static bool read_list(const char *build)
+{
+    char path[PATH_MAX];
+    int line;
+    snprintf(path, sizeof path, "%s/servers.list", build);
+    FILE *list = fopen(path, "r");
+    if (list == NULL) {
+        fprintf(stderr, "compare: %s: %s (meson setup writes it)\n", path, strerror(errno));
+        return false;
+    }
+    entry_count = 0;
+    const char *wrong = add_rows(list, &line);
+    fclose(list);
+    if (wrong != NULL)
+        fprintf(stderr, "compare: %s:%d: %s\n", path, line, wrong);
+    return wrong == NULL;
+}
+
+/* ---- the choice ---- */
 
 /* How well a word of --servers fits a row. */
 enum fit {
@@ -83,7 +168,7 @@ static enum fit fit_of(const char *word, size_t length, const char *name)
 static enum fit best_fit(const char *word, size_t length)
 {
     enum fit best = FITS_NOT;
-    for (size_t i = 0; i < sizeof entries / sizeof *entries && length > 0; i++) {
+    for (int i = 0; i < entry_count && length > 0; i++) {
         enum fit fit = fit_of(word, length, entries[i].name);
         best = fit > best ? fit : best;
     }
@@ -163,9 +248,11 @@ static bool takes_part(const struct entry *entry, const char *list)
 int roster_make(const struct options *options, const char *build, struct server *servers)
 {
     int count = 0;
+    if (!read_list(build))
+        return -1;
     if (options->servers != NULL && !is_all(options->servers) && !all_found(options->servers))
         return -1;
-    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+    for (int i = 0; i < entry_count; i++) {
         const struct entry *entry = &entries[i];
         if (!takes_part(entry, options->servers))
             continue;
@@ -173,12 +260,8 @@ int roster_make(const struct options *options, const char *build, struct server 
         *server = (struct server){.reference = entry->role == REFERENCE,
                                   .control = entry->role == CONTROL,
                                   .alone = entry->role == ALONE};
-        snprintf(server->name, sizeof server->name, "%s", entry->name);
-        if (entry->role == PEER)
-            snprintf(server->command, sizeof server->command, "%s/%s", build, entry->chapter);
-        else
-            snprintf(server->command, sizeof server->command, "%s/%s/%s%s", build, entry->chapter,
-                     entry->chapter, entry->arguments);
+        memcpy(server->name, entry->name, sizeof server->name);
+        snprintf(server->command, sizeof server->command, "%s/%s", build, entry->command);
     }
     for (int i = 0; i < options->extra_count && count < ROSTER_MOST; i++)
         add_extra(servers, count++, options->extra[i]);

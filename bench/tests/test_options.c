@@ -6,30 +6,81 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 volatile sig_atomic_t interrupted;
 
-#ifdef __linux__
-#define EXPECTED_KQUEUE "[06-kqueue (on epoll)]"
-#else
-#define EXPECTED_KQUEUE ""
-#endif
+/* A list as meson writes it, in a directory of its own that stands for the build directory. */
+static const char usual[] =
+    "# name|heading|title|label|program|arguments|traits|colour|roles\n"
+    "01-blocking-threads|01|||01-blocking-threads/01-blocking-threads||threads||tested,compared\n"
+    "02-busy-poll-nonblocking|02|||02-busy/02-busy||busy||chapter,tested,compared\n"
+    "03-select|03|||03-select/03-select||||tested,compared,chapter\n"
+    "04-poll|04|||04-poll/04-poll||||compared,chapter\n"
+    "05-epoll|05|||05-epoll/05-epoll||||chapter,tested,reference,compared\n"
+    "05-epoll --edge-triggered|05 edge|||05-epoll/05-epoll|--edge-triggered|||tested,compared\n"
+    "06-kqueue (on epoll)|06|||06-kqueue/06-kqueue||||chapter,tested,compared\n"
+    "06-kqueue --clear|06 clear|||06-kqueue/06-kqueue|--clear|||tested\n"
+    "07-reactor|07|||07-reactor/07-reactor||||chapter,compared\n"
+    "07-reactor --backend poll|07 poll|||07-reactor/07-reactor|--backend poll|||tested\n"
+    "libuv||||bench/peers/libuv||||peer\n"
+    "libevent||||bench/peers/libevent||||peer\n"
+    "bufferevent (libevent)||||bench/peers/bufferevent||||peer\n"
+    "libev||||bench/peers/libev||||peer\n"
+    "io_uring||||bench/peers/io_uring||||peer\n";
 
-Test(options, all_is_every_scenario_and_every_server)
+static char build[] = "/tmp/bench-options-XXXXXX";
+static char list_path[64];
+
+static void write_list(const char *text)
+{
+    FILE *file = fopen(list_path, "w");
+    cr_assert_not_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void make_build(void)
+{
+    cr_assert_not_null(mkdtemp(build));
+    snprintf(list_path, sizeof list_path, "%s/servers.list", build);
+    write_list(usual);
+}
+
+static void remove_build(void)
+{
+    unlink(list_path);
+    rmdir(build);
+}
+
+static void expect_command(const struct server *server, const char *below)
+{
+    cr_assert_eq(strncmp(server->command, build, strlen(build)), 0, "%s", server->command);
+    cr_assert_str_eq(server->command + strlen(build), below);
+}
+
+TestSuite(roster, .init = make_build, .fini = remove_build);
+
+Test(options, all_is_every_scenario)
+{
+    static char *arguments[] = {"compare", "all", NULL};
+    struct options options;
+    cr_assert_eq(options_parse(&options, 2, arguments), 0);
+    cr_assert_eq(options.scenarios.count, scenario_count);
+}
+
+Test(roster, all_is_every_server)
 {
     static struct server servers[ROSTER_MOST];
-    static char *arguments[] = {"compare", "all", "--servers", "all", NULL};
-    struct options options;
-    cr_assert_eq(options_parse(&options, 4, arguments), 0);
-    cr_assert_eq(options.scenarios.count, scenario_count);
-    int count = roster_make(&options, "/b", servers);
-    bool libuv = false;
-    for (int i = 0; i < count; i++)
-        libuv = libuv || strcmp(servers[i].command, "/b/bench/peers/libuv") == 0;
-    cr_assert(libuv);
+    struct options options = {.servers = "all"};
+    cr_assert_eq(roster_make(&options, build, servers), 15,
+                 "two twins, and none that is only tested");
+    expect_command(&servers[7], "/05-epoll/05-epoll --edge-triggered");
+    expect_command(&servers[10], "/bench/peers/libuv");
     options.servers = NULL;
-    cr_assert_lt(roster_make(&options, "/b", servers), count, "peers come when asked for");
+    cr_assert_eq(roster_make(&options, build, servers), 10, "peers come when asked for");
 }
 
 Test(scenario, a_list_goes_to_those_that_vary_it)
@@ -97,10 +148,10 @@ Test(roster, reference_and_twins_are_always_there)
     static struct server servers[ROSTER_MOST];
     struct options options = {.servers = "03,reactor"};
     options.extra[options.extra_count++] = "/some/where/mine --fast";
-    int count = roster_make(&options, "/b", servers);
+    int count = roster_make(&options, build, servers);
     cr_assert_eq(count, 6);
     cr_assert_str_eq(servers[0].name, "03-select");
-    cr_assert_str_eq(servers[0].command, "/b/03-select/03-select");
+    expect_command(&servers[0], "/03-select/03-select");
     cr_assert(servers[1].reference);
     cr_assert(servers[2].control);
     cr_assert(servers[3].alone);
@@ -116,7 +167,7 @@ static void expect_servers(const char *list, const char *names)
     static struct server servers[ROSTER_MOST];
     struct options options = {.servers = list};
     char seen[512] = "";
-    int count = roster_make(&options, "/b", servers);
+    int count = roster_make(&options, build, servers);
     for (int i = 0; i < count; i++) {
         size_t length = strlen(seen);
         if (!servers[i].reference && !server_is_twin(&servers[i]))
@@ -133,7 +184,8 @@ Test(roster, a_word_means_the_rows_that_it_fits_best)
     expect_servers("lib", "[libuv][libevent][libev]");
     expect_servers("buffer,URING", "[bufferevent (libevent)][io_uring]");
     expect_servers("busy,01", "[01-blocking-threads][02-busy-poll-nonblocking]");
-    expect_servers("07-reactor,kqueue", EXPECTED_KQUEUE "[07-reactor]");
+    expect_servers("07-reactor,kqueue", "[06-kqueue (on epoll)][07-reactor]");
+    expect_servers("clear", "mistake");
     expect_servers("03,nonsense", "mistake");
     expect_servers("", "mistake");
     expect_servers("03,", "mistake");
@@ -161,7 +213,75 @@ Test(roster, no_two_rows_have_one_name)
                                         "quite-a-long-name-fo (2)"};
     struct options options = {.extra_count = 8};
     memcpy(options.extra, extra, sizeof extra);
-    int count = roster_make(&options, "/b", servers);
+    int count = roster_make(&options, build, servers);
     for (int i = 0; i < 8; i++)
         cr_assert_str_eq(servers[count - 8 + i].name, names[i]);
+}
+
+/* ---- the list itself ---- */
+
+/* What is said of a list, after its path; "" of a good one. */
+static const char *said_of(const char *text)
+{
+    static char said[512];
+    static struct server servers[ROSTER_MOST];
+    struct options options = {0};
+    write_list(text);
+    FILE *shown = tmpfile();
+    int before = dup(STDERR_FILENO);
+    cr_assert(shown != NULL && before >= 0);
+    dup2(fileno(shown), STDERR_FILENO);
+    int count = roster_make(&options, build, servers);
+    dup2(before, STDERR_FILENO);
+    rewind(shown);
+    said[fread(said, 1, sizeof said - 1, shown)] = '\0';
+    fclose(shown);
+    cr_assert_eq(count < 0, said[0] != '\0', "%d: %s", count, said);
+    const char *path = strstr(said, list_path);
+    return path != NULL ? path + strlen(list_path) : said;
+}
+
+#define REFERENCE_ROW "05||||05/05||||reference\n"
+
+Test(roster, a_server_is_a_row_of_the_list)
+{
+    static struct server servers[ROSTER_MOST];
+    struct options options = {0};
+    write_list("# columns\n08-mine|08|||08-mine/08-mine|--fast 1|||compared\n" REFERENCE_ROW);
+    cr_assert_eq(roster_make(&options, build, servers), 4);
+    cr_assert_str_eq(servers[0].name, "08-mine");
+    expect_command(&servers[0], "/08-mine/08-mine --fast 1");
+    cr_assert_str_eq(servers[2].name, "05 again (A/A)");
+    cr_assert_str_eq(servers[3].name, "05 (none silent)");
+}
+
+Test(roster, what_is_wrong_with_the_list_is_said)
+{
+    cr_assert_str_eq(said_of(usual), "");
+    cr_assert_str_eq(said_of("a|b\n" REFERENCE_ROW), ":1: a row has nine columns\n");
+    cr_assert_str_eq(said_of(REFERENCE_ROW "a||||b/c||||compared|x\n"),
+                     ":2: a row has nine columns\n");
+    cr_assert_str_eq(said_of("a||||b/c||||compared\n"), ":2: no server is the reference\n");
+    cr_assert_str_eq(said_of(REFERENCE_ROW REFERENCE_ROW), ":2: there is a reference already\n");
+    cr_assert_str_eq(
+        said_of(REFERENCE_ROW "its-name-is-longer-than-40-characters-are||||b||||peer\n"),
+        ":2: a name or command is too long\n");
+}
+
+Test(roster, more_rows_than_there_is_room_for_are_refused)
+{
+    char text[2048] = REFERENCE_ROW;
+    for (int i = 3; i < ROSTER_MOST; i++)
+        strcat(text, "a||||b/c||||compared\n");
+    cr_assert_str_eq(said_of(text), "");
+    strcat(text, "a||||b/c||||compared\n");
+    cr_assert_str_eq(said_of(text), ":31: there are too many servers\n");
+}
+
+Test(roster, without_a_list_there_is_no_comparison)
+{
+    static struct server servers[ROSTER_MOST];
+    struct options options = {0};
+    unlink(list_path);
+    cr_assert_eq(roster_make(&options, build, servers), -1);
 }
