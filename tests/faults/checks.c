@@ -210,7 +210,7 @@ void door_opens_late(const struct fault *fault)
     clients_echo(c, MANY, 3000);
     newcomer_must_be_served();
     if (watches_refused() == 0)
-        verdict(VERDICT_NONE, "", " it does not take its listener out of an epoll");
+        verdict(VERDICT_NONE, "it does not take its listener out of an epoll");
     finish(c, MANY);
 }
 
@@ -255,7 +255,7 @@ static void fail_each_call(const struct fault *fault)
         failed++;
     }
     if (failed == 0)
-        verdict(VERDICT_NONE, "", " it makes no such call when it starts");
+        verdict(VERDICT_NONE, "it makes no such call when it starts");
 }
 
 static void fail_each_request(const struct fault *fault)

@@ -195,7 +195,7 @@ void out_of_memory_now_and_then(const struct fault *fault)
         clients_close(c, MANY);
     }
     if (injected() == 0)
-        verdict(VERDICT_NONE, "", " it asks for no memory");
+        verdict(VERDICT_NONE, "it asks for no memory");
     cr_assert(lost > 0 && served > 0, "%d lost, %d served", lost, served);
     must_settle();
     server_stop();

@@ -180,7 +180,7 @@ void must_offer(const char *option)
 {
     const char *const help[] = {"--help", NULL};
     if (!strstr(server_run(help).out, option))
-        verdict(VERDICT_NONE, "", " it has no %s", option);
+        verdict(VERDICT_NONE, "it has no %s", option);
 }
 
 /* Two peers are gone, one that has nothing to get and one that is owed much. Without a byte from

@@ -1,5 +1,5 @@
-/* What the conformance tests share: one server under test, and clients that know which bytes they
- * must get back. Nothing here uses the servers' own code: a judge does not borrow from the judged.
+/* What the suites share: one server under test, and clients that know which bytes they must get
+ * back. Nothing here uses the servers' own code: a judge does not borrow from the judged.
  *
  * The server is named by the environment:
  *   ECHO_SERVER  its command, with options of its own, separated by blanks
@@ -14,18 +14,20 @@
 #ifndef HARNESS_H
 #define HARNESS_H
 
-#include <criterion/criterion.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Every suite begins with one of these: a prepared process, and no server left over. */
-#define SUITE(name) TestSuite(name, .init = harness_begin, .fini = harness_end, .timeout = 100)
+#include "fail.h"
 
+/* Every suite of Criterion tests begins with this. */
+#define SUITE(name) TestSuite(name, .init = harness_begin, .timeout = 100)
+
+/* To be called once, at the beginning of a test's process: prepares it, and sees to it that no
+ * server is left when it exits. */
 void harness_begin(void);
-void harness_end(void);
 
 /* ---- time ---- */
 

@@ -57,20 +57,6 @@ bool server_has(const char *trait)
     return false;
 }
 
-void harness_begin(void)
-{
-    const char *slow = getenv("ECHO_SLOW");
-    slowness = slow && atoi(slow) > 1 ? atoi(slow) : server_has("sanitized") ? 4 : 1;
-    server = (struct server){.out = -1, .errors = -1};
-    signal(SIGPIPE, SIG_IGN);
-    getrlimit(RLIMIT_NOFILE, &descriptor_limit);
-    struct rlimit raised = descriptor_limit;
-    raised.rlim_cur = raised.rlim_max < 8192 ? raised.rlim_max : 8192;
-    if (raised.rlim_cur > descriptor_limit.rlim_cur && setrlimit(RLIMIT_NOFILE, &raised) == 0)
-        descriptor_limit = raised;
-    cr_assert(getenv("ECHO_SERVER"), "set ECHO_SERVER to the command of the server under test");
-}
-
 bool descriptors_available(unsigned many)
 {
     return descriptor_limit.rlim_cur >= many;
@@ -84,14 +70,29 @@ static void show_errors(void)
         fprintf(stderr, "---- the server's stderr:\n%.*s----\n", (int)n, text);
 }
 
-void harness_end(void)
+static void leave_nothing_running(void)
 {
-    if (server.pid > 0) { /* the test has failed or was skipped half-way: leave nothing running */
+    if (server.pid > 0) { /* the test has failed or was skipped half-way */
         kill(server.pid, SIGKILL);
         waitpid(server.pid, NULL, 0);
         show_errors();
     }
     server.pid = 0;
+}
+
+void harness_begin(void)
+{
+    const char *slow = getenv("ECHO_SLOW");
+    slowness = slow && atoi(slow) > 1 ? atoi(slow) : server_has("sanitized") ? 4 : 1;
+    server = (struct server){.out = -1, .errors = -1};
+    atexit(leave_nothing_running); /* Criterion skips .fini when a test skips itself */
+    signal(SIGPIPE, SIG_IGN);
+    getrlimit(RLIMIT_NOFILE, &descriptor_limit);
+    struct rlimit raised = descriptor_limit;
+    raised.rlim_cur = raised.rlim_max < 8192 ? raised.rlim_max : 8192;
+    if (raised.rlim_cur > descriptor_limit.rlim_cur && setrlimit(RLIMIT_NOFILE, &raised) == 0)
+        descriptor_limit = raised;
+    must(getenv("ECHO_SERVER"), "set ECHO_SERVER to the command of the server under test");
 }
 
 /* The server's words, then the further ones, up to their NULL. */
@@ -101,7 +102,7 @@ static void command_line(char **words, char *text, size_t size, const char *cons
     snprintf(text, size, "%s", getenv("ECHO_SERVER"));
     for (char *word = strtok(text, " "); word && n < WORDS_MAX / 2; word = strtok(NULL, " "))
         words[n++] = word;
-    cr_assert(n > 0, "ECHO_SERVER is empty");
+    must(n > 0, "ECHO_SERVER is empty");
     while (*further && n < WORDS_MAX - 1)
         words[n++] = (char *)(uintptr_t)*further++;
     words[n] = NULL;
@@ -141,7 +142,7 @@ static int nameless_file(void)
 {
     char name[] = "/tmp/conformance-XXXXXX";
     int fd = mkstemp(name);
-    cr_assert(fd >= 0, "mkstemp: %s", strerror(errno));
+    must(fd >= 0, "mkstemp: %s", strerror(errno));
     unlink(name);
     fcntl(fd, F_SETFD, FD_CLOEXEC);
     return fd;
@@ -154,7 +155,7 @@ static pid_t launch(const char *const *further, int out, int errors, const struc
     pid_t pid = fork();
     if (pid == 0)
         become(words, out, errors, start);
-    cr_assert(pid > 0, "fork: %s", strerror(errno));
+    must(pid > 0, "fork: %s", strerror(errno));
     return pid;
 }
 
@@ -186,9 +187,9 @@ static void expect_ready_line(const char *host)
              server.port);
     if (strcmp(line, expected) != 0)
         show_errors();
-    cr_assert_str_eq(line, expected, "command line: the ready line is '%s', not '%s'", line,
-                     expected);
-    cr_assert(server.port > 0, "command line: '%s' names no port", line);
+    must(strcmp(line, expected) == 0, "command line: the ready line is '%s', not '%s'", line,
+         expected);
+    must(server.port > 0, "command line: '%s' names no port", line);
 }
 
 void server_start_with(struct start s)
@@ -199,7 +200,7 @@ void server_start_with(struct start s)
     const char *further[] = {"--host", host, "--port", port, s.extra, s.argument, NULL};
 
     snprintf(port, sizeof port, "%d", s.port);
-    cr_assert(pipe(out) == 0, "pipe: %s", strerror(errno));
+    must(pipe(out) == 0, "pipe: %s", strerror(errno));
     fcntl(out[0], F_SETFD, FD_CLOEXEC);
     if (server.out >= 0)
         close(server.out);
@@ -236,10 +237,10 @@ void server_pause(void)
 {
     int status;
     server_signal(SIGSTOP);
-    cr_assert(server.pid > 0, "the server has ended");
+    must(server.pid > 0, "the server has ended");
     if (waitpid(server.pid, &status, WUNTRACED) == server.pid && !WIFSTOPPED(status))
         server.pid = 0;
-    cr_assert(server.pid > 0, "the server has ended instead of stopping");
+    must(server.pid > 0, "the server has ended instead of stopping");
 }
 
 void server_resume(void)
@@ -255,17 +256,15 @@ bool server_ended_within(int ms)
 
 void server_must_end_well(const char *clause, int ms)
 {
-    cr_assert(server_ended_within(ms), "%s: still running after %d ms", clause, patient(ms));
-    cr_assert(!WIFSIGNALED(server.status), "%s: killed by signal %d", clause,
-              WTERMSIG(server.status));
-    cr_assert(WEXITSTATUS(server.status) == 0, "%s: exit status %d", clause,
-              WEXITSTATUS(server.status));
+    must(server_ended_within(ms), "%s: still running after %d ms", clause, patient(ms));
+    must(!WIFSIGNALED(server.status), "%s: killed by signal %d", clause, WTERMSIG(server.status));
+    must(WEXITSTATUS(server.status) == 0, "%s: exit status %d", clause, WEXITSTATUS(server.status));
 }
 
 static void must_not_have_ended(void)
 {
-    cr_assert(server_running(), "clause 4: the server has ended by itself, status %#x",
-              (unsigned)server.status);
+    must(server_running(), "clause 4: the server has ended by itself, status %#x",
+         (unsigned)server.status);
 }
 
 void server_stop(void)
@@ -287,8 +286,8 @@ void server_dismiss(void)
     /* A sanitizer that has found something ends its process with a status, or with abort(). */
     bool by_us = WIFSIGNALED(server.status) &&
                  (WTERMSIG(server.status) == SIGTERM || WTERMSIG(server.status) == SIGKILL);
-    cr_assert(!server_has("sanitized") || server.status == 0 || by_us,
-              "sanitizer: the server ended with status %#x", (unsigned)server.status);
+    must(!server_has("sanitized") || server.status == 0 || by_us,
+         "sanitizer: the server ended with status %#x", (unsigned)server.status);
 }
 
 size_t server_has_printed(char *text, size_t size)

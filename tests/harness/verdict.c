@@ -8,14 +8,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "harness.h"
-
 const char *const verdict_names[] = {"pass", "FAIL", "skipped", "by design", "none"};
 
 static int reason_pipe = -1; /* in a child: where the reason goes */
 
-_Noreturn void verdict(enum verdict verdict, const char *condition, const char *format, ...)
+/* Where the check stands does not matter to a reader of the table, so the reason alone comes out.
+ */
+_Noreturn void end_test(enum verdict verdict, const char *file, int line, const char *condition,
+                        const char *format, ...)
 {
+    (void)file, (void)line;
     char reason[sizeof(((struct trial *)0)->reason)];
     va_list arguments;
     va_start(arguments, format);
@@ -24,9 +26,8 @@ _Noreturn void verdict(enum verdict verdict, const char *condition, const char *
     const char *said = reason[1] ? reason + 1 : condition;
     if (reason_pipe >= 0)
         (void)!write(reason_pipe, said, strlen(said));
-    else if (*said)
+    else
         fprintf(stderr, "%s\n", said);
-    harness_end();
     exit((int)verdict);
 }
 
@@ -50,9 +51,8 @@ void trial_start(struct trial *trial, void (*run)(const void *), const void *arg
         close(trial->log);
         close(ends[0]);
         reason_pipe = ends[1];
-        harness_begin();
         run(argument);
-        verdict(VERDICT_PASS, "", " ");
+        exit(VERDICT_PASS);
     }
     close(ends[1]);
     trial->reason_pipe = ends[0];
