@@ -9,10 +9,6 @@
 #include "../harness/harness.h"
 #include "../harness/verdict.h"
 
-#define cr_assert      must
-#define cr_assert_fail fail
-#define cr_skip_test   skip
-
 struct fault {
     const char *name;
     void (*check)(const struct fault *fault);

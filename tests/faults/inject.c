@@ -75,9 +75,9 @@ static void share_hits(void)
     char path[TEXT];
     snprintf(path, sizeof path, "%s/hits.%d", work_directory, (int)getpid());
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    cr_assert(fd >= 0 && ftruncate(fd, sizeof *hits) == 0, "cannot write %s", path);
+    must(fd >= 0 && ftruncate(fd, sizeof *hits) == 0, "cannot write %s", path);
     hits = mmap(NULL, sizeof *hits, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    cr_assert(hits != MAP_FAILED, "mmap: %s", strerror(errno));
+    must(hits != MAP_FAILED, "mmap: %s", strerror(errno));
     close(fd);
     setenv("FAULT_HITS", path, 1);
 }
@@ -86,13 +86,13 @@ static void preload(const char *settings)
 {
     char text[TEXT];
     if (!preload_library)
-        cr_skip_test("no library to preload");
+        skip("no library to preload");
     if (strstr(settings, "MALLOC") && server_has("sanitized"))
-        cr_skip_test("a sanitizer has a malloc() of its own");
+        skip("a sanitizer has a malloc() of its own");
     snprintf(text, sizeof text, "%s", settings);
     for (char *each = strtok(text, " "); each; each = strtok(NULL, " ")) {
         char *value = each + strcspn(each, "=");
-        cr_assert(*value == '=', "a setting without a value: %s", each);
+        must(*value == '=', "a setting without a value: %s", each);
         *value = '\0';
         setenv(each, value + 1, 1);
     }
@@ -135,7 +135,7 @@ void start_under(const struct fault *fault)
 
 static struct preload_hits *preloaded(void)
 {
-    cr_assert(hits, "nothing is preloaded");
+    must(hits, "nothing is preloaded");
     return hits;
 }
 
@@ -197,7 +197,7 @@ static int errors_file(void)
     char path[TEXT];
     snprintf(path, sizeof path, "%s/errors.%d", work_directory, (int)getpid());
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    cr_assert(fd >= 0, "cannot write %s", path);
+    must(fd >= 0, "cannot write %s", path);
     return fd;
 }
 
@@ -208,7 +208,7 @@ static bool read_line(int fd, char *line, size_t size)
     size_t length = 0;
     ssize_t n = 1;
     while (n > 0 && length < size - 1 && (length == 0 || line[length - 1] != '\n')) {
-        cr_assert(poll(&p, 1, patient(START_MS)) > 0, "it neither gets ready nor ends");
+        must(poll(&p, 1, patient(START_MS)) > 0, "it neither gets ready nor ends");
         n = read(fd, line + length, 1);
         length += n > 0;
     }
@@ -222,7 +222,7 @@ bool server_gets_ready(void)
     if (!read_line(server.out, line, sizeof line))
         return false;
     const char *ready = "listening on 127.0.0.1:";
-    cr_assert(strncmp(line, ready, strlen(ready)) == 0, "its ready line is '%s'", line);
+    must(strncmp(line, ready, strlen(ready)) == 0, "its ready line is '%s'", line);
     server.port = atoi(line + strlen(ready));
     return true;
 }
@@ -241,7 +241,7 @@ bool start_might_fail(const struct fault *fault, const char *inject)
 {
     int out[2];
     prepare(fault, inject);
-    cr_assert(pipe2(out, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
+    must(pipe2(out, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
     launch_server("--port 0", (int[]){STDIN_FILENO, out[1], errors_file()});
     server.out = out[0];
     close(out[1]);

@@ -42,7 +42,7 @@ static void run_fault(const void *argument)
     if (fault->trait && !has_trait(fault->trait))
         verdict(VERDICT_NONE, "it has no %s", fault->trait);
     if (fault->calls && !strace_path)
-        cr_skip_test("no strace, or it may not trace");
+        skip("no strace, or it may not trace");
     if (fault->calls && !makes_calls(fault->calls))
         verdict(VERDICT_NONE, "it never makes this call");
     if (!design)
