@@ -79,27 +79,15 @@ static void drain(int pipe)
         ;
 }
 
-/* Starts the server with that as its stderr. */
-static void start_saying_to(int errors, const char *options)
-{
-    int out[2], nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    must(pipe2(out, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
-    launch_server(options, (int[]){nothing, out[1], errors});
-    server.out = out[0];
-    close(out[1]);
-    close(nothing);
-    must(server_gets_ready(), "it does not get ready");
-}
-
-/* The same with a pipe, full or empty. Returns its end to read from. */
-static int start_with_pipe(const char *options, bool full)
+/* Starts the server with a pipe, full or empty, as its stderr. Returns its end to read from. */
+static int start_with_pipe(const char *option, bool full)
 {
     int ends[2];
     must(pipe2(ends, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     if (full)
         fill(ends[1]);
-    start_saying_to(ends[1], options);
+    server_start_with((struct start){.standard = {0, 0, ends[1]}, .extra = option});
     return ends[0];
 }
 
@@ -146,7 +134,7 @@ static void must_go_on(int pipe, struct crowd *crowd, struct client *bystander, 
 static void full_pipe_at_the_limit(void)
 {
     struct crowd crowd;
-    int pipe = start_with_pipe("--port 0", true);
+    int pipe = start_with_pipe(NULL, true);
     struct client bystander = client_open();
     client_echo(&bystander, 1000);
     limit_server(RLIMIT_NOFILE, true, DESCRIPTORS);
@@ -160,7 +148,7 @@ static void full_pipe_past_the_set(void)
     struct crowd crowd;
     if (!server_has("fd-setsize") || !descriptors_available(HELD_MAX + 64))
         return;
-    int pipe = start_with_pipe("--port 0", true);
+    int pipe = start_with_pipe(NULL, true);
     struct client bystander = client_open();
     client_echo(&bystander, 1000);
     come(&crowd, HELD_MAX, FD_SETSIZE);
@@ -171,7 +159,7 @@ static void full_pipe_past_the_set(void)
 static void full_pipe_and_verbose(void)
 {
     struct crowd crowd;
-    int pipe = start_with_pipe("--port 0 --verbose", true);
+    int pipe = start_with_pipe("--verbose", true);
     struct client bystander = client_open();
     client_echo(&bystander, 1000);
     come(&crowd, FEW, 0);
@@ -192,7 +180,7 @@ void pipe_without_reader(const struct fault *fault)
 {
     struct crowd crowd;
     (void)fault;
-    close(start_with_pipe("--port 0 --verbose", false));
+    close(start_with_pipe("--verbose", false));
     come(&crowd, FEW, 0);
     come_again(&crowd, 100);
     clients_echo(crowd.held, FEW, 1000);
@@ -217,7 +205,7 @@ void full_terminal_harms_nobody(const struct fault *fault)
     int terminal = open(ptsname(reader), O_RDWR | O_NOCTTY | O_CLOEXEC);
     must(terminal >= 0, "%s: %s", ptsname(reader), strerror(errno));
     fcntl(reader, F_SETFL, O_NONBLOCK);
-    start_saying_to(terminal, "--port 0 --verbose");
+    server_start_with((struct start){.standard = {0, 0, terminal}, .extra = "--verbose"});
     struct client bystander = client_open();
     client_echo(&bystander, 1000);
     come(&crowd, FEW, 0);
@@ -292,16 +280,10 @@ static void must_have_standard_descriptors(unsigned closed)
 
 static void start_without(unsigned closed, int port)
 {
-    char options[64];
-    int standard[3];
-    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    struct start options = {.extra = "--verbose", .port = port};
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        standard[fd] = closed & 1u << fd ? -1 : nothing;
-    snprintf(options, sizeof options, "--verbose --port %d", port);
-    launch_server(options, standard);
-    server.port = port;
-    server.out = nothing; /* which is at its end at once, as must be */
-    server.errors = -1;
+        options.standard[fd] = closed & 1u << fd ? CLOSED : DEV_NULL;
+    server_launch(options);
 }
 
 /* Its echo, and nothing else: what the server says of the others must not reach the first. */

@@ -1,11 +1,6 @@
-#ifdef __linux__
-#define _GNU_SOURCE
-#include <sys/prctl.h>
-#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,39 +8,16 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "harness.h"
 
-enum { WORDS_MAX = 32, START_MS = 5000, STOP_MS = 1500, RUN_MS = 5000 };
+enum { WORDS_MAX = 32, START_MS = 8000, STOP_MS = 1500, RUN_MS = 5000 };
 
 struct server server;
 
 static struct rlimit descriptor_limit;
-static int slowness = 1;
-
-/* ---- time ---- */
-
-int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-int patient(int ms)
-{
-    return ms * slowness;
-}
-
-void nap(int ms)
-{
-    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
-    nanosleep(&t, NULL);
-}
-
-/* ---- the process ---- */
+static const char *host; /* where it is to listen */
 
 bool server_has(const char *trait)
 {
@@ -82,8 +54,8 @@ static void leave_nothing_running(void)
 
 void harness_begin(void)
 {
-    const char *slow = getenv("ECHO_SLOW");
-    slowness = slow && atoi(slow) > 1 ? atoi(slow) : server_has("sanitized") ? 4 : 1;
+    if (patient(1) == 1 && server_has("sanitized"))
+        setenv("ECHO_SLOW", "4", 1);
     server = (struct server){.out = -1, .errors = -1};
     atexit(leave_nothing_running); /* Criterion skips .fini when a test skips itself */
     signal(SIGPIPE, SIG_IGN);
@@ -93,49 +65,6 @@ void harness_begin(void)
     if (raised.rlim_cur > descriptor_limit.rlim_cur && setrlimit(RLIMIT_NOFILE, &raised) == 0)
         descriptor_limit = raised;
     must(getenv("ECHO_SERVER"), "set ECHO_SERVER to the command of the server under test");
-}
-
-/* The server's words, then the further ones, up to their NULL. */
-static void command_line(char **words, char *text, size_t size, const char *const *further)
-{
-    int n = 0;
-    snprintf(text, size, "%s", getenv("ECHO_SERVER"));
-    for (char *word = strtok(text, " "); word && n < WORDS_MAX / 2; word = strtok(NULL, " "))
-        words[n++] = word;
-    must(n > 0, "ECHO_SERVER is empty");
-    while (*further && n < WORDS_MAX - 1)
-        words[n++] = (char *)(uintptr_t)*further++;
-    words[n] = NULL;
-}
-
-/* In the child: a clean slate, as a shell would give it. Above all, SIGPIPE must be as usual:
- * if the server inherited our SIG_IGN, one that forgets about it would look fine. */
-static void become(char **words, int out, int errors, const struct start *start)
-{
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
-#ifdef __linux__
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* no server outlives its test */
-#endif
-    int nothing = open("/dev/null", O_RDONLY);
-    dup2(nothing, STDIN_FILENO);
-    dup2(out, STDOUT_FILENO);
-    dup2(errors, STDERR_FILENO);
-    for (int fd = 3; fd < 4096; fd++)
-        close(fd);
-    if (start->descriptors) {
-        struct rlimit limit = {.rlim_cur = start->descriptors, .rlim_max = start->descriptors};
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-    if (start->closed) {
-        close(STDIN_FILENO);
-        close(STDERR_FILENO);
-    }
-    execv(words[0], words);
-    fprintf(stderr, "cannot run %s: %s\n", words[0], strerror(errno));
-    _exit(127);
 }
 
 static int nameless_file(void)
@@ -148,55 +77,24 @@ static int nameless_file(void)
     return fd;
 }
 
-static pid_t launch(const char *const *further, int out, int errors, const struct start *start)
+/* Starts the server's command, with further words up to a NULL. */
+static pid_t launch(const char *const *further, const int standard[3], unsigned descriptors)
 {
     char text[1024], *words[WORDS_MAX];
-    command_line(words, text, sizeof text, further);
-    pid_t pid = fork();
-    if (pid == 0)
-        become(words, out, errors, start);
-    must(pid > 0, "fork: %s", strerror(errno));
-    return pid;
+    snprintf(text, sizeof text, "%s", getenv("ECHO_SERVER"));
+    int n = split_words(text, words, WORDS_MAX / 2);
+    must(n > 0, "ECHO_SERVER is empty");
+    while (*further && n < WORDS_MAX - 1)
+        words[n++] = (char *)(uintptr_t)*further++;
+    words[n] = NULL;
+    return start_process(words, standard, descriptors);
 }
 
-/* One line from the server's stdout, without its end; what is there if it takes too long. */
-static void read_line(char *line, size_t size)
-{
-    size_t n = 0;
-    struct pollfd p = {.fd = server.out, .events = POLLIN};
-    int64_t end = now_ms() + patient(START_MS);
-    while (n < size - 1 && now_ms() < end && poll(&p, 1, (int)(end - now_ms())) > 0) {
-        if (read(server.out, line + n, 1) != 1 || line[n] == '\n')
-            break;
-        n++;
-    }
-    line[n] = '\0';
-}
-
-static void expect_ready_line(const char *host)
-{
-    char line[256], expected[256];
-    read_line(line, sizeof line);
-    const char *colon = strrchr(line, ':');
-    server.port = colon ? atoi(colon + 1) : 0;
-    if (strcmp(host, "localhost") == 0) /* which may have two addresses */
-        host = strchr(line, '[') ? "::1" : "127.0.0.1";
-    server.family = strchr(host, ':') ? AF_INET6 : AF_INET;
-    snprintf(expected, sizeof expected,
-             server.family == AF_INET6 ? "listening on [%s]:%d" : "listening on %s:%d", host,
-             server.port);
-    if (strcmp(line, expected) != 0)
-        show_errors();
-    must(strcmp(line, expected) == 0, "command line: the ready line is '%s', not '%s'", line,
-         expected);
-    must(server.port > 0, "command line: '%s' names no port", line);
-}
-
-void server_start_with(struct start s)
+void server_launch(struct start s)
 {
     char port[16];
     int out[2];
-    const char *host = s.host ? s.host : "127.0.0.1";
+    host = s.host ? s.host : "127.0.0.1";
     const char *further[] = {"--host", host, "--port", port, s.extra, s.argument, NULL};
 
     snprintf(port, sizeof port, "%d", s.port);
@@ -206,10 +104,36 @@ void server_start_with(struct start s)
         close(server.out);
     if (server.errors >= 0)
         close(server.errors);
-    server = (struct server){.out = out[0], .errors = nameless_file()};
-    server.pid = launch(further, out[1], server.errors, &s);
+    server = (struct server){.port = s.port, .family = AF_INET, .out = out[0]};
+    server.errors = s.standard[STDERR_FILENO] ? s.standard[STDERR_FILENO] : nameless_file();
+    int standard[] = {DEV_NULL, out[1], server.errors};
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (s.standard[fd])
+            standard[fd] = s.standard[fd];
+    if (s.closed)
+        standard[STDIN_FILENO] = standard[STDERR_FILENO] = CLOSED;
+    server.pid = launch(further, standard, s.descriptors);
     close(out[1]);
-    expect_ready_line(host);
+}
+
+bool server_gets_ready(void)
+{
+    char line[256];
+    int whole = read_line(server.out, line, sizeof line, patient(START_MS));
+    if (whole == 0 && !*line)
+        return false;
+    must(whole >= 0, "command line: it neither gets ready nor ends, and says '%s'", line);
+    server.port = ready_port(line, host);
+    must(server.port > 0,
+         "command line: the ready line is '%s', not 'listening on HOST:PORT' for %s", line, host);
+    server.family = strchr(line, '[') ? AF_INET6 : AF_INET;
+    return true;
+}
+
+void server_start_with(struct start s)
+{
+    server_launch(s);
+    must(server_gets_ready(), "command line: it ends without a ready line");
 }
 
 void server_start(void)
@@ -308,7 +232,7 @@ struct outcome server_run(const char *const *arguments)
 {
     struct outcome o = {.status = -1};
     int out = nameless_file(), errors = nameless_file(), status;
-    pid_t pid = launch(arguments, out, errors, &(struct start){0}), ended = 0;
+    pid_t pid = launch(arguments, (int[]){DEV_NULL, out, errors}, 0), ended = 0;
 
     AWAIT(RUN_MS, (ended = waitpid(pid, &status, WNOHANG)) != 0);
     if (ended == 0) {
