@@ -12,22 +12,19 @@ const char *const verdict_names[] = {"pass", "FAIL", "skipped", "by design", "no
 
 static int reason_pipe = -1; /* in a child: where the reason goes */
 
-/* Where the check stands does not matter to a reader of the table, so the reason alone comes out.
- */
+/* The reader of a table wants the reason alone; the line that failed is in the log. */
 _Noreturn void end_test(enum verdict verdict, const char *file, int line, const char *condition,
                         const char *format, ...)
 {
-    (void)file, (void)line;
     char reason[sizeof(((struct trial *)0)->reason)];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(reason, sizeof reason, format, arguments);
     va_end(arguments);
     const char *said = reason[1] ? reason + 1 : condition;
-    if (reason_pipe >= 0)
-        (void)!write(reason_pipe, said, strlen(said));
-    else
-        fprintf(stderr, "%s\n", said);
+    (void)!write(reason_pipe, said, strlen(said));
+    if (verdict == VERDICT_FAIL)
+        fprintf(stderr, "%s:%d: %s\n", file, line, said);
     exit((int)verdict);
 }
 
