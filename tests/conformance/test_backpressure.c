@@ -1,5 +1,7 @@
 /* Clause 3: while a connection has unsent bytes, the server does not read from it. At most 64 KiB
  * are held per connection, and only while they are unsent: an idle connection holds no buffer. */
+#include <criterion/criterion.h>
+
 #include "../harness/harness.h"
 
 SUITE(clause3_backpressure);

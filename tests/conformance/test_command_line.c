@@ -1,5 +1,6 @@
 /* The command line, the same for all servers. */
 #include <arpa/inet.h>
+#include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>

@@ -1,4 +1,5 @@
 /* Clause 1: every byte comes back, in order, unchanged; nothing else is sent. */
+#include <criterion/criterion.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>

@@ -1,5 +1,7 @@
 /* Clause 2: after the client's FIN the server sends all it still owes, then closes. EOF reaches
  * the client only after the last byte. */
+#include <criterion/criterion.h>
+
 #include "../harness/harness.h"
 
 SUITE(clause2_half_close);

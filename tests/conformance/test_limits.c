@@ -1,6 +1,7 @@
 /* Clause 6: out of descriptors, threads or memory: those who are connected go on, the process does
  * not spin, the next client waits in the backlog or is turned away, and service resumes when
  * resources return. select's FD_SETSIZE is one more such limit: never a crash. */
+#include <criterion/criterion.h>
 #include <sys/select.h>
 
 #include "../harness/harness.h"

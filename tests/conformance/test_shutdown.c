@@ -1,5 +1,6 @@
 /* Clause 7: SIGINT or SIGTERM: stop accepting, echo what has arrived, send FIN, wait at most 1 s
  * for the clients, exit 0. */
+#include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* Clause 5: nobody waits for somebody else: the work done for one ready connection, and for
  * accepting, before the next gets its turn is bounded. And a client that is silent costs nothing.
  */
+#include <criterion/criterion.h>
 #include <signal.h>
 #include <sys/select.h>
 #include <sys/wait.h>

@@ -26,8 +26,8 @@ static int next_after_a_loss(struct client *first, int error)
     lose_next_client(error);
     struct client lost;
     bool open = client_try(&lost, 5000); /* or it is reset as soon as that */
-    cr_assert(!open || exchange(&lost, 1, 100, false) == 1, "%s: it was not lost", strerror(error));
-    cr_assert(injected() == before + 1, "%s: it was lost in another way", strerror(error));
+    must(!open || exchange(&lost, 1, 100, false) == 1, "%s: it was not lost", strerror(error));
+    must(injected() == before + 1, "%s: it was lost in another way", strerror(error));
     int64_t start = now_ms();
     struct client next = client_open();
     client_echo(&next, 100);
@@ -50,8 +50,8 @@ void only_that_client_is_lost(const struct fault *fault)
         int waited = next_after_a_loss(&first, *error);
         for (int i = 1; i < TRIES && waited > patient(SOON_MS); i++)
             waited = next_after_a_loss(&first, *error);
-        cr_assert(waited <= patient(SOON_MS), "%s: the next client waits for %d ms",
-                  strerror(*error), waited);
+        must(waited <= patient(SOON_MS), "%s: the next client waits for %d ms", strerror(*error),
+             waited);
     }
     client_shut(&first);
     client_expect_eof(&first);
@@ -90,12 +90,12 @@ static int fail_for_good(struct client *first, int error, long burst)
     cpu = server_cpu_ms() - cpu;
     int64_t now = now_ms();
     long calls = injected() - before, most = burst + (long)(now - start) / 10;
-    cr_assert(calls > 0, "%s: accept() was not called", strerror(error));
+    must(calls > 0, "%s: accept() was not called", strerror(error));
     if (!server_has("busy")) {
-        cr_assert(calls <= most, "%s: accept() failed %ld times in %d ms", strerror(error), calls,
-                  (int)(now - start));
-        cr_assert(cpu <= 0.05 * patient((int)(now - looked)), "%s: %.0f ms of CPU in %d",
-                  strerror(error), cpu, (int)(now - looked));
+        must(calls <= most, "%s: accept() failed %ld times in %d ms", strerror(error), calls,
+             (int)(now - start));
+        must(cpu <= 0.05 * patient((int)(now - looked)), "%s: %.0f ms of CPU in %d",
+             strerror(error), cpu, (int)(now - looked));
     }
     refuse_from_now_on(0);
     for (int i = 0; i < WAITING; i++)
@@ -113,9 +113,9 @@ static void fail_with_each(struct client *first, const int *errors, long burst)
     int waited = 0;
     for (int i = 0; errors[i]; i++) {
         waited += fail_for_good(first, errors[i], burst);
-        cr_assert(waited <= patient(SOON_MS) * (i + 1 + GRACE),
-                  "%s: accept() works again, and the next ones wait; %d ms for %d errors",
-                  strerror(errors[i]), waited, i + 1);
+        must(waited <= patient(SOON_MS) * (i + 1 + GRACE),
+             "%s: accept() works again, and the next ones wait; %d ms for %d errors",
+             strerror(errors[i]), waited, i + 1);
     }
 }
 
@@ -132,7 +132,7 @@ void any_error_from_now_on(const struct fault *fault)
     fail_with_each(&first, network_errors, BURST);
     fail_with_each(&first, again_errors, BURST);
     int seconds = (int)(now_ms() - start) / 1000 + 1, lines = count_lines();
-    cr_assert(lines <= LINES_A_SECOND * seconds, "%d lines on stderr in %d s", lines, seconds);
+    must(lines <= LINES_A_SECOND * seconds, "%d lines on stderr in %d s", lines, seconds);
     client_shut(&first);
     client_expect_eof(&first);
     client_close(&first);

@@ -110,6 +110,7 @@ static void watch(const void *log)
 {
     char words[TEXT];
     snprintf(words, sizeof words, "%s -D -f -qq -o %s", strace_path, (const char *)log);
+    harness_begin();
     wrap_server(words);
     server_start();
     struct client c = client_open();

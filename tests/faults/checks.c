@@ -14,7 +14,7 @@ enum { MANY = 6, MOST = 2 * MANY, LEAST = 2 };
 static void must_have_happened(long least)
 {
     long times = injected();
-    cr_assert(times >= least, "the fault happened %ld times, not %ld", times, least);
+    must(times >= least, "the fault happened %ld times, not %ld", times, least);
 }
 
 /* Half-close: they get EOF, and the server ends well. */
@@ -90,14 +90,14 @@ static void lose_some(const struct fault *fault, bool owed)
     exchange(c, count, 500, false);
     AWAIT(3000, (lost = look_who_ended(c, count)) == injected());
     long times = injected();
-    cr_assert(times > 0, "the fault never happened");
-    cr_assert(lost == times, "%d connections ended, of %ld that failed", lost, times);
-    cr_assert(lost < count, "all connections ended");
+    must(times > 0, "the fault never happened");
+    must(lost == times, "%d connections ended, of %ld that failed", lost, times);
+    must(lost < count, "all connections ended");
     for (int i = 0; i < count; i++)
-        cr_assert(!owed || !c[i].eof, "FIN, and not RST, after byte %d of %d", (int)c[i].received,
-                  (int)c[i].sent);
+        must(!owed || !c[i].eof, "FIN, and not RST, after byte %d of %d", (int)c[i].received,
+             (int)c[i].sent);
     newcomer_must_be_served();
-    cr_assert(server_running(), "the server ended");
+    must(server_running(), "the server ended");
     finish(c, count);
 }
 
@@ -122,11 +122,11 @@ void lost_but_told(const struct fault *fault)
         clients_open(c, MANY);
         for (int i = 0; i < 10 && lost < MANY * (round + 1); i++)
             lost = MANY * round + exchange(c, MANY, 1000, false);
-        cr_assert(lost == MANY * (round + 1), "%d connections ended, not all", lost);
+        must(lost == MANY * (round + 1), "%d connections ended, not all", lost);
         clients_close(c, MANY);
     }
     long times = injected();
-    cr_assert(times == lost, "%d connections ended, of %ld that failed", lost, times);
+    must(times == lost, "%d connections ended, of %ld that failed", lost, times);
     must_settle();
     server_stop();
 }
@@ -138,7 +138,7 @@ void late_until_more_comes(const struct fault *fault)
     clients_open(c, MANY);
     for (int round = 0; round < 4; round++) {
         int lost = exchange(c, MANY, 3000, true);
-        cr_assert(lost == 0, "%d connections ended", lost);
+        must(lost == 0, "%d connections ended", lost);
     }
     must_have_happened(LEAST);
     clients_close(c, MANY);
@@ -159,7 +159,7 @@ void shortage_ends(const struct fault *fault)
     AWAIT(8000, injected() >= TIMES);
     int64_t took = now_ms() - start;
     must_have_happened(TIMES);
-    cr_assert(took >= LEAST_MS, "it failed %d times within %d ms", TIMES, (int)took);
+    must(took >= LEAST_MS, "it failed %d times within %d ms", TIMES, (int)took);
     clients_echo(c, MANY, 3000);
     finish(c, MANY);
 }
@@ -191,7 +191,7 @@ void service_stops_at_the_door(const struct fault *fault)
     long before = injected();
     nap(300);
     long often = (injected() - before) * 1000 / (long)(now_ms() - start);
-    cr_assert(server_has("busy") || often <= 100, "accept() fails %ld times a second", often);
+    must(server_has("busy") || often <= 100, "accept() fails %ld times a second", often);
     client_shut(&c[0]);
     client_expect_eof(&c[0]);
     clients_close(c, MANY);
@@ -210,7 +210,7 @@ void door_opens_late(const struct fault *fault)
     clients_echo(c, MANY, 3000);
     newcomer_must_be_served();
     if (watches_refused() == 0)
-        verdict(VERDICT_NONE, "", " it does not take its listener out of an epoll");
+        verdict(VERDICT_NONE, "it does not take its listener out of an epoll");
     finish(c, MANY);
 }
 
@@ -220,19 +220,18 @@ void door_opens_late(const struct fault *fault)
 static void must_have_said_why(const char *inject)
 {
     char text[512];
-    cr_assert(server_ended_within(5000), "%s: it neither gets ready nor ends", inject);
-    cr_assert(WIFEXITED(server.status) && WEXITSTATUS(server.status) == 1,
-              "%s: status %#x, not exit status 1", inject, (unsigned)server.status);
+    must(server_ended_within(5000), "%s: it neither gets ready nor ends", inject);
+    must(WIFEXITED(server.status) && WEXITSTATUS(server.status) == 1,
+         "%s: status %#x, not exit status 1", inject, (unsigned)server.status);
     ssize_t n = pread(server.errors, text, sizeof text - 1, 0);
     text[n > 0 ? n : 0] = '\0';
-    cr_assert(n > 0 && strchr(text, '\n') == text + n - 1, "%s: not one line, but '%s'", inject,
-              text);
+    must(n > 0 && strchr(text, '\n') == text + n - 1, "%s: not one line, but '%s'", inject, text);
 }
 
 static void must_serve(const char *inject)
 {
     struct client c = client_open();
-    cr_assert(exchange(&c, 1, 100000, false) == 0, "%s: ready, but does not serve", inject);
+    must(exchange(&c, 1, 100000, false) == 0, "%s: ready, but does not serve", inject);
     client_shut(&c);
     client_expect_eof(&c);
     client_close(&c);
@@ -251,11 +250,11 @@ static void fail_each_call(const struct fault *fault)
             must_serve(inject);
         else
             must_have_said_why(inject);
-        cr_assert(injected() == 1, "%s: happened %ld times", inject, injected());
+        must(injected() == 1, "%s: happened %ld times", inject, injected());
         failed++;
     }
     if (failed == 0)
-        verdict(VERDICT_NONE, "", " it makes no such call when it starts");
+        verdict(VERDICT_NONE, "it makes no such call when it starts");
 }
 
 static void fail_each_request(const struct fault *fault)
@@ -302,7 +301,7 @@ void no_descriptor_is_lost(const struct fault *fault)
         clients_echo(c, MANY, 1000);
     }
     AWAIT(5000, (now = server_descriptors()) <= before);
-    cr_assert(now <= before, "%d descriptors open, %d before", now, before);
+    must(now <= before, "%d descriptors open, %d before", now, before);
     must_have_happened(30);
     finish(c, MANY);
 }
@@ -332,6 +331,6 @@ void number_is_not_mistaken(const struct fault *fault)
         client_expect_eof(&next[i]);
     server_must_end_well("clients do not end, 1 s is enough", 1500);
     for (int i = 0; i < NEXT; i++)
-        cr_assert(!client_ready(&next[i], 0, 0), "RST after FIN, for one that had gone before");
+        must(!client_ready(&next[i], 0, 0), "RST after FIN, for one that had gone before");
     clients_close(next, NEXT);
 }

@@ -39,12 +39,12 @@ int exchange(struct client *clients, int count, size_t length, bool poke)
     int64_t last = now_ms(), poked = last;
     int open, lost = 0;
 
-    cr_assert(count <= MANY);
+    must(count <= MANY);
     for (int i = 0; i < count; i++)
         goal[i] = clients[i].sent + length;
     while ((open = waiting(clients, count, goal, p)) > 0) {
-        cr_assert(now_ms() < last + patient(SILENCE_MS),
-                  "silence while %d of %d clients wait for their echo", open, count);
+        must(now_ms() < last + patient(SILENCE_MS),
+             "silence while %d of %d clients wait for their echo", open, count);
         poll(p, (nfds_t)count, POKE_MS);
         for (int i = 0; i < count; i++)
             if (p[i].revents &&
@@ -74,11 +74,11 @@ void newcomer_must_be_served(void)
         if (!lost)
             return;
     }
-    cr_assert_fail("no new client is served any more");
+    fail("no new client is served any more");
 }
 
 void must_settle(void)
 {
     if (!server_has("busy"))
-        cr_assert(server_settles(), "it spins");
+        must(server_settles(), "it spins");
 }

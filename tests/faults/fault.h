@@ -40,10 +40,6 @@ void start_under(const struct fault *fault); /* starts the server with the fault
 void start_under_with(const struct fault *fault, struct start options);
 /* The same, if it might not get ready: true if it has. inject instead of the fault's own. */
 bool start_might_fail(const struct fault *fault, const char *inject);
-/* Starts the server with further options, and with these as its descriptors 0, 1 and 2; -1 is
- * closed. The caller sets server.out, from which server_gets_ready() reads. */
-void launch_server(const char *options, const int standard[3]);
-bool server_gets_ready(void);
 
 /* Of a server with a preloaded library: */
 void refuse_from_now_on(int error); /* accept() fails; 0: it works again */

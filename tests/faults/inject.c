@@ -3,20 +3,17 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "calls.h"
 #include "fault.h"
 #include "preload.h"
 
-enum { TEXT = 1024, START_MS = 8000 };
+enum { TEXT = 1024 };
 
 const char *server_command, *work_directory, *preload_library;
 
@@ -75,9 +72,9 @@ static void share_hits(void)
     char path[TEXT];
     snprintf(path, sizeof path, "%s/hits.%d", work_directory, (int)getpid());
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    cr_assert(fd >= 0 && ftruncate(fd, sizeof *hits) == 0, "cannot write %s", path);
+    must(fd >= 0 && ftruncate(fd, sizeof *hits) == 0, "cannot write %s", path);
     hits = mmap(NULL, sizeof *hits, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    cr_assert(hits != MAP_FAILED, "mmap: %s", strerror(errno));
+    must(hits != MAP_FAILED, "mmap: %s", strerror(errno));
     close(fd);
     setenv("FAULT_HITS", path, 1);
 }
@@ -86,13 +83,13 @@ static void preload(const char *settings)
 {
     char text[TEXT];
     if (!preload_library)
-        cr_skip_test("no library to preload");
+        skip("no library to preload");
     if (strstr(settings, "MALLOC") && server_has("sanitized"))
-        cr_skip_test("a sanitizer has a malloc() of its own");
+        skip("a sanitizer has a malloc() of its own");
     snprintf(text, sizeof text, "%s", settings);
     for (char *each = strtok(text, " "); each; each = strtok(NULL, " ")) {
         char *value = each + strcspn(each, "=");
-        cr_assert(*value == '=', "a setting without a value: %s", each);
+        must(*value == '=', "a setting without a value: %s", each);
         *value = '\0';
         setenv(each, value + 1, 1);
     }
@@ -133,9 +130,17 @@ void start_under(const struct fault *fault)
     start_under_with(fault, (struct start){0});
 }
 
+bool start_might_fail(const struct fault *fault, const char *inject)
+{
+    prepare(fault, inject);
+    server_launch((struct start){0});
+    unprepare();
+    return server_gets_ready();
+}
+
 static struct preload_hits *preloaded(void)
 {
-    cr_assert(hits, "nothing is preloaded");
+    must(hits, "nothing is preloaded");
     return hits;
 }
 
@@ -167,84 +172,4 @@ void let_close_return(void)
 long watches_refused(void)
 {
     return hits ? hits->watch : 0;
-}
-
-/* ---- a start that may fail, or is not the usual one ---- */
-
-static _Noreturn void become_server(const char *options, const int standard[3])
-{
-    char text[2 * TEXT], *words[32];
-    int n = 0;
-    snprintf(text, sizeof text, "%s %s", getenv("ECHO_SERVER"), options);
-    for (char *word = strtok(text, " "); word && n < 31; word = strtok(NULL, " "))
-        words[n++] = word;
-    words[n] = NULL;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGPIPE, SIG_DFL);
-    for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        if (standard[fd] < 0)
-            close(fd);
-        else
-            dup2(standard[fd], fd);
-    for (int fd = 3; fd < 1024; fd++)
-        close(fd);
-    execv(words[0], words);
-    _exit(127);
-}
-
-static int errors_file(void)
-{
-    char path[TEXT];
-    snprintf(path, sizeof path, "%s/errors.%d", work_directory, (int)getpid());
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    cr_assert(fd >= 0, "cannot write %s", path);
-    return fd;
-}
-
-/* False at the end of the file. */
-static bool read_line(int fd, char *line, size_t size)
-{
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    size_t length = 0;
-    ssize_t n = 1;
-    while (n > 0 && length < size - 1 && (length == 0 || line[length - 1] != '\n')) {
-        cr_assert(poll(&p, 1, patient(START_MS)) > 0, "it neither gets ready nor ends");
-        n = read(fd, line + length, 1);
-        length += n > 0;
-    }
-    line[length - (n > 0)] = '\0';
-    return length > 0;
-}
-
-bool server_gets_ready(void)
-{
-    char line[128];
-    if (!read_line(server.out, line, sizeof line))
-        return false;
-    const char *ready = "listening on 127.0.0.1:";
-    cr_assert(strncmp(line, ready, strlen(ready)) == 0, "its ready line is '%s'", line);
-    server.port = atoi(line + strlen(ready));
-    return true;
-}
-
-void launch_server(const char *options, const int standard[3])
-{
-    if (server.errors >= 0)
-        close(server.errors);
-    server = (struct server){.out = -1, .errors = standard[STDERR_FILENO], .family = AF_INET};
-    server.pid = fork();
-    if (server.pid == 0)
-        become_server(options, standard);
-}
-
-bool start_might_fail(const struct fault *fault, const char *inject)
-{
-    int out[2];
-    prepare(fault, inject);
-    cr_assert(pipe2(out, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
-    launch_server("--port 0", (int[]){STDIN_FILENO, out[1], errors_file()});
-    server.out = out[0];
-    close(out[1]);
-    unprepare();
-    return server_gets_ready();
 }

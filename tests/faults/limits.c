@@ -19,11 +19,11 @@ enum { MANY = 30, THREADS = 11, STRANGER = 640000 /* and up: users who run nothi
 void limit_server(int resource, bool limited, unsigned long now)
 {
     struct rlimit limit;
-    cr_assert(prlimit(server.pid, (enum __rlimit_resource)resource, NULL, &limit) == 0,
-              "prlimit: %s", strerror(errno));
+    must(prlimit(server.pid, (enum __rlimit_resource)resource, NULL, &limit) == 0, "prlimit: %s",
+         strerror(errno));
     limit.rlim_cur = limited ? (rlim_t)now : limit.rlim_max;
     if (prlimit(server.pid, (enum __rlimit_resource)resource, &limit, NULL) != 0)
-        cr_skip_test("may not set the server's limits: %s", strerror(errno));
+        skip("may not set the server's limits: %s", strerror(errno));
 }
 
 /* How many have all their bytes by now; the others wait, or have ended. */
@@ -72,15 +72,15 @@ void out_of_descriptors(const struct fault *fault)
     limit_server(RLIMIT_NOFILE, true, (unsigned long)full);
     ask(c, MANY);
     AWAIT(5000, (served = count_served(c, MANY)) >= 5 && server_descriptors() == full);
-    cr_assert(server_descriptors() == full, "it never had all %d descriptors in use", full);
+    must(server_descriptors() == full, "it never had all %d descriptors in use", full);
     client_echo(&first, 100000);
     must_settle();
     served = count_served(c, MANY);
-    cr_assert(served >= 5 && served <= 10, "%d served with 10 descriptors left", served);
+    must(served >= 5 && served <= 10, "%d served with 10 descriptors left", served);
     limit_server(RLIMIT_NOFILE, false, 0);
     AWAIT(5000, (served = count_served(c, MANY)) + (lost = count_ended(c, MANY)) == MANY);
-    cr_assert(served + lost == MANY, "%d of %d still wait, with descriptors again",
-              MANY - served - lost, MANY);
+    must(served + lost == MANY, "%d of %d still wait, with descriptors again", MANY - served - lost,
+         MANY);
     client_echo(&first, 1000);
     client_close(&first);
     stop_well(c, MANY);
@@ -109,9 +109,9 @@ void out_of_threads(const struct fault *fault)
     struct client first, c[MANY];
     (void)fault;
     if (geteuid() != 0)
-        cr_skip_test("only root can run the server as a user of its own");
+        skip("only root can run the server as a user of its own");
     if (server_has("sanitized"))
-        cr_skip_test("a sanitizer has threads of its own");
+        skip("a sanitizer has threads of its own");
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     self[length > 0 ? length : 0] = '\0';
     snprintf(words, sizeof words, "%s --as %d %d", self, STRANGER + (int)getpid(), 2 + THREADS);
@@ -122,15 +122,15 @@ void out_of_threads(const struct fault *fault)
     ask(c, MANY);
     int served = 0, lost = 0;
     AWAIT(5000, (served = count_served(c, MANY)) + (lost = count_ended(c, MANY)) == MANY);
-    cr_assert(served == THREADS - 1 && served + lost == MANY,
-              "%d served and %d turned away, with %d threads left", served, lost, THREADS - 1);
+    must(served == THREADS - 1 && served + lost == MANY,
+         "%d served and %d turned away, with %d threads left", served, lost, THREADS - 1);
     client_echo(&first, 100000);
     must_settle();
     clients_close(c, MANY);
     AWAIT(5000, server_threads() <= 3);
     ask(c, 5);
     AWAIT(5000, (served = count_served(c, 5)) == 5);
-    cr_assert(served == 5, "%d of 5 served, with threads again", served);
+    must(served == 5, "%d of 5 served, with threads again", served);
     client_echo(&first, 1000);
     client_close(&first);
     stop_well(c, 5);
@@ -142,7 +142,7 @@ static unsigned long address_space(void)
     unsigned long pages = 0;
     snprintf(path, sizeof path, "/proc/%d/statm", (int)server.pid);
     FILE *f = fopen(path, "r");
-    cr_assert(f && fscanf(f, "%lu", &pages) == 1, "no %s", path);
+    must(f && fscanf(f, "%lu", &pages) == 1, "no %s", path);
     fclose(f);
     return pages * (unsigned long)sysconf(_SC_PAGESIZE);
 }
@@ -154,7 +154,7 @@ void out_of_address_space(const struct fault *fault)
     enum { FEW = 24 };
     struct client first, c[FEW];
     if (server_has("sanitized"))
-        cr_skip_test("a sanitizer needs all the address space there is");
+        skip("a sanitizer needs all the address space there is");
     start_under(fault);
     first = client_open();
     client_echo(&first, 1000);
@@ -165,7 +165,7 @@ void out_of_address_space(const struct fault *fault)
         client_put(&c[i], 60000);
     server_resume();
     int lost = exchange(c, FEW, 0, false);
-    cr_assert(lost > 0, "memory was never out");
+    must(lost > 0, "memory was never out");
     client_echo(&first, 10000);
     must_settle();
     limit_server(RLIMIT_AS, false, 0);
@@ -190,13 +190,12 @@ void out_of_memory_now_and_then(const struct fault *fault)
         lost += exchange(c, MANY, 100, false);
         served += MANY - count_ended(c, MANY);
         for (int i = 0; i < MANY; i++)
-            cr_assert(!c[i].eof || c[i].received == 0, "FIN after %d of 100 bytes",
-                      (int)c[i].received);
+            must(!c[i].eof || c[i].received == 0, "FIN after %d of 100 bytes", (int)c[i].received);
         clients_close(c, MANY);
     }
     if (injected() == 0)
-        verdict(VERDICT_NONE, "", " it asks for no memory");
-    cr_assert(lost > 0 && served > 0, "%d lost, %d served", lost, served);
+        verdict(VERDICT_NONE, "it asks for no memory");
+    must(lost > 0 && served > 0, "%d lost, %d served", lost, served);
     must_settle();
     server_stop();
 }
@@ -236,15 +235,15 @@ void queue_overflows(const struct fault *fault)
             c[i].fd = -1;
         else
             connected++;
-    cr_assert(connected > 0 && connected < MANY, "%d of %d got in at once", connected, MANY);
-    cr_assert(netstat("ListenOverflows") > before, "the queue did not overflow");
+    must(connected > 0 && connected < MANY, "%d of %d got in at once", connected, MANY);
+    must(netstat("ListenOverflows") > before, "the queue did not overflow");
     server_resume();
     for (int i = 0; i < MANY; i++)
         for (end = now_ms() + patient(8000); c[i].fd < 0 && now_ms() < end;)
             if (!client_try(&c[i], 3000))
                 c[i].fd = -1;
     int lost = exchange(c, MANY, 3000, false);
-    cr_assert(lost == 0, "%d of %d clients lost", lost, MANY);
+    must(lost == 0, "%d of %d clients lost", lost, MANY);
     stop_well(c, MANY);
 }
 

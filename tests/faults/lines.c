@@ -65,7 +65,7 @@ static void fill(int pipe)
     char path[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d", pipe);
     int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    cr_assert(fd >= 0, "%s: %s", path, strerror(errno));
+    must(fd >= 0, "%s: %s", path, strerror(errno));
     for (size_t size = sizeof block; size > 0;)
         if (write(fd, block, size) < 0)
             size /= 2;
@@ -79,27 +79,15 @@ static void drain(int pipe)
         ;
 }
 
-/* Starts the server with that as its stderr. */
-static void start_saying_to(int errors, const char *options)
-{
-    int out[2], nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    cr_assert(pipe2(out, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
-    launch_server(options, (int[]){nothing, out[1], errors});
-    server.out = out[0];
-    close(out[1]);
-    close(nothing);
-    cr_assert(server_gets_ready(), "it does not get ready");
-}
-
-/* The same with a pipe, full or empty. Returns its end to read from. */
-static int start_with_pipe(const char *options, bool full)
+/* Starts the server with a pipe, full or empty, as its stderr. Returns its end to read from. */
+static int start_with_pipe(const char *option, bool full)
 {
     int ends[2];
-    cr_assert(pipe2(ends, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
+    must(pipe2(ends, O_CLOEXEC) == 0, "pipe: %s", strerror(errno));
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     if (full)
         fill(ends[1]);
-    start_saying_to(ends[1], options);
+    server_start_with((struct start){.standard = {0, 0, ends[1]}, .extra = option});
     return ends[0];
 }
 
@@ -117,8 +105,8 @@ static void must_tell(int pipe, struct crowd *crowd, long least, const char *why
         length += n > 0 ? (size_t)n : 0;
         text[length] = '\0';
     }
-    cr_assert(left_out(text) >= least, "%s: at least %ld lines were left out, and it says: '%s'",
-              why, least, text);
+    must(left_out(text) >= least, "%s: at least %ld lines were left out, and it says: '%s'", why,
+         least, text);
 }
 
 static void must_stop(struct crowd *crowd, struct client *bystander, const char *why)
@@ -146,7 +134,7 @@ static void must_go_on(int pipe, struct crowd *crowd, struct client *bystander, 
 static void full_pipe_at_the_limit(void)
 {
     struct crowd crowd;
-    int pipe = start_with_pipe("--port 0", true);
+    int pipe = start_with_pipe(NULL, true);
     struct client bystander = client_open();
     client_echo(&bystander, 1000);
     limit_server(RLIMIT_NOFILE, true, DESCRIPTORS);
@@ -160,7 +148,7 @@ static void full_pipe_past_the_set(void)
     struct crowd crowd;
     if (!server_has("fd-setsize") || !descriptors_available(HELD_MAX + 64))
         return;
-    int pipe = start_with_pipe("--port 0", true);
+    int pipe = start_with_pipe(NULL, true);
     struct client bystander = client_open();
     client_echo(&bystander, 1000);
     come(&crowd, HELD_MAX, FD_SETSIZE);
@@ -171,7 +159,7 @@ static void full_pipe_past_the_set(void)
 static void full_pipe_and_verbose(void)
 {
     struct crowd crowd;
-    int pipe = start_with_pipe("--port 0 --verbose", true);
+    int pipe = start_with_pipe("--verbose", true);
     struct client bystander = client_open();
     client_echo(&bystander, 1000);
     come(&crowd, FEW, 0);
@@ -192,7 +180,7 @@ void pipe_without_reader(const struct fault *fault)
 {
     struct crowd crowd;
     (void)fault;
-    close(start_with_pipe("--port 0 --verbose", false));
+    close(start_with_pipe("--verbose", false));
     come(&crowd, FEW, 0);
     come_again(&crowd, 100);
     clients_echo(crowd.held, FEW, 1000);
@@ -213,11 +201,11 @@ void full_terminal_harms_nobody(const struct fault *fault)
     (void)fault;
     int reader = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (reader < 0 || grantpt(reader) < 0 || unlockpt(reader) < 0)
-        cr_skip_test("no terminal: %s", strerror(errno));
+        skip("no terminal: %s", strerror(errno));
     int terminal = open(ptsname(reader), O_RDWR | O_NOCTTY | O_CLOEXEC);
-    cr_assert(terminal >= 0, "%s: %s", ptsname(reader), strerror(errno));
+    must(terminal >= 0, "%s: %s", ptsname(reader), strerror(errno));
     fcntl(reader, F_SETFL, O_NONBLOCK);
-    start_saying_to(terminal, "--port 0 --verbose");
+    server_start_with((struct start){.standard = {0, 0, terminal}, .extra = "--verbose"});
     struct client bystander = client_open();
     client_echo(&bystander, 1000);
     come(&crowd, FEW, 0);
@@ -258,8 +246,8 @@ void few_lines_a_second(const struct fault *fault)
     text[n > 0 ? n : 0] = '\0';
     for (const char *t = text; (t = strchr(t, '\n')); t++)
         lines++;
-    cr_assert(lines <= most, "%d lines in %d ms", lines, (int)(now_ms() - start));
-    cr_assert(left_out(text) > 0, "%d lines, and none left out: '%s'", lines, text);
+    must(lines <= most, "%d lines in %d ms", lines, (int)(now_ms() - start));
+    must(left_out(text) > 0, "%d lines, and none left out: '%s'", lines, text);
 }
 
 /* ---- no stderr at all, nor stdout, nor stdin ---- */
@@ -272,9 +260,9 @@ static int reserve_port(int *port)
     socklen_t length = sizeof a;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    cr_assert(bind(fd, (struct sockaddr *)&a, length) == 0 &&
-                  getsockname(fd, (struct sockaddr *)&a, &length) == 0,
-              "no port: %s", strerror(errno));
+    must(bind(fd, (struct sockaddr *)&a, length) == 0 &&
+             getsockname(fd, (struct sockaddr *)&a, &length) == 0,
+         "no port: %s", strerror(errno));
     *port = ntohs(a.sin_port);
     return fd;
 }
@@ -286,23 +274,16 @@ static void must_have_standard_descriptors(unsigned closed)
         snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)server.pid, fd);
         ssize_t n = readlink(path, is, sizeof is - 1);
         is[n > 0 ? n : 0] = '\0';
-        cr_assert(strcmp(is, "/dev/null") == 0, "closed %#x: descriptor %d is '%s'", closed, fd,
-                  is);
+        must(strcmp(is, "/dev/null") == 0, "closed %#x: descriptor %d is '%s'", closed, fd, is);
     }
 }
 
 static void start_without(unsigned closed, int port)
 {
-    char options[64];
-    int standard[3];
-    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    struct start options = {.extra = "--verbose", .port = port};
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        standard[fd] = closed & 1u << fd ? -1 : nothing;
-    snprintf(options, sizeof options, "--verbose --port %d", port);
-    launch_server(options, standard);
-    server.port = port;
-    server.out = nothing; /* which is at its end at once, as must be */
-    server.errors = -1;
+        options.standard[fd] = closed & 1u << fd ? CLOSED : DEV_NULL;
+    server_launch(options);
 }
 
 /* Its echo, and nothing else: what the server says of the others must not reach the first. */
@@ -315,8 +296,8 @@ void no_standard_descriptors(const struct fault *fault)
         int port, reserved = reserve_port(&port);
         start_without(closed, port);
         AWAIT(8000, (connected = client_try(&first, 1000)) || !server_running());
-        cr_assert(connected, "closed %#x: it %s", closed,
-                  server_running() ? "does not listen" : "has ended");
+        must(connected, "closed %#x: it %s", closed,
+             server_running() ? "does not listen" : "has ended");
         close(reserved);
         client_echo(&first, 100);
         clients_open(others, FEW);

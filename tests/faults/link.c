@@ -11,8 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "fault.h"
 #include "../harness/network.h"
+#include "fault.h"
 
 enum { MANY = 4 };
 
@@ -31,11 +31,11 @@ static bool run(const char *format, ...)
 static void own_network(const char *tool)
 {
     if (!run("PATH=$PATH:/usr/sbin:/sbin; command -v ip >/dev/null && command -v %s", tool))
-        cr_skip_test("no %s here", tool);
+        skip("no %s here", tool);
     if (!network_of_my_own())
-        cr_skip_test("may not make a network: %s", strerror(errno));
+        skip("may not make a network: %s", strerror(errno));
     setenv("PATH", "/usr/sbin:/sbin:/usr/bin:/bin", 1);
-    cr_assert(run("ip link set lo mtu 1500"), "cannot set up the new network");
+    must(run("ip link set lo mtu 1500"), "cannot set up the new network");
 }
 
 /* The first number after a word in what a command prints. */
@@ -61,7 +61,7 @@ void slow_link(const struct fault *fault)
     (void)fault;
     own_network("tc");
     if (!run("tc qdisc add dev lo root tbf rate 4mbit burst 8k latency 200ms"))
-        cr_skip_test("this kernel has no tbf");
+        skip("this kernel has no tbf");
     server_start();
     clients_open(c, MANY);
     int64_t start = now_ms();
@@ -69,10 +69,10 @@ void slow_link(const struct fault *fault)
     clients_echo(c, MANY, EACH);
     int64_t took = now_ms() - start;
     cpu = server_cpu_ms() - cpu;
-    cr_assert(took > LEAST_MS, "the link was not slow: %d ms", (int)took);
-    cr_assert(number_from("tc -s qdisc show dev lo", "overlimits ") > 0, "the link was not slow");
+    must(took > LEAST_MS, "the link was not slow: %d ms", (int)took);
+    must(number_from("tc -s qdisc show dev lo", "overlimits ") > 0, "the link was not slow");
     if (!server_has("busy"))
-        cr_assert(cpu < 0.3 * (double)took, "%.0f ms of CPU in %d", cpu, (int)took);
+        must(cpu < 0.3 * (double)took, "%.0f ms of CPU in %d", cpu, (int)took);
     for (int i = 0; i < MANY; i++) {
         client_shut(&c[i]);
         client_expect_eof(&c[i]);
@@ -94,7 +94,7 @@ static void firewall(void)
 {
     if (!run("nft add table ip bad") ||
         !run("nft add chain ip bad in '{ type filter hook input priority 0; }'"))
-        cr_skip_test("no nftables in this kernel");
+        skip("no nftables in this kernel");
 }
 
 void lossy_link(const struct fault *fault)
@@ -105,14 +105,14 @@ void lossy_link(const struct fault *fault)
     own_network("nft");
     firewall();
     if (!nft("numgen random mod 100 \\< 5 counter drop"))
-        cr_skip_test("this kernel's nftables have no random numbers");
+        skip("this kernel's nftables have no random numbers");
     server_start();
     clients_open(c, MANY);
     for (int round = 0; round < 60 && lost < 5; round++) {
         clients_echo(c, MANY, 30000);
         lost = number_from("nft list chain ip bad in", "packets ");
     }
-    cr_assert(lost > 0, "nothing was lost");
+    must(lost > 0, "nothing was lost");
     for (int i = 0; i < MANY; i++) {
         client_shut(&c[i]);
         client_expect_eof(&c[i]);
@@ -133,15 +133,15 @@ static int own_port(const struct client *client)
 static void cut_link(const struct client *client)
 {
     int port = own_port(client);
-    cr_assert(run("nft add rule ip bad in tcp sport %d counter drop", port) &&
-                  run("nft add rule ip bad in tcp dport %d counter drop", port),
-              "no such rule");
+    must(run("nft add rule ip bad in tcp sport %d counter drop", port) &&
+             run("nft add rule ip bad in tcp dport %d counter drop", port),
+         "no such rule");
 }
 
 static void mend_link(void)
 {
-    cr_assert(number_from("nft list chain ip bad in", "packets ") > 0, "nothing was cut off");
-    cr_assert(run("nft flush chain ip bad in"), "nft flush");
+    must(number_from("nft list chain ip bad in", "packets ") > 0, "nothing was cut off");
+    must(run("nft flush chain ip bad in"), "nft flush");
 }
 
 /* The cable of one client is pulled, while the server owes it much, and put back; the second time
@@ -180,7 +180,7 @@ void must_offer(const char *option)
 {
     const char *const help[] = {"--help", NULL};
     if (!strstr(server_run(help).out, option))
-        verdict(VERDICT_NONE, "", " it has no %s", option);
+        verdict(VERDICT_NONE, "it has no %s", option);
 }
 
 /* Two peers are gone, one that has nothing to get and one that is owed much. Without a byte from
@@ -204,8 +204,8 @@ void dead_link_and_idle_timeout(const struct fault *fault)
     for (int64_t end = now_ms() + patient(8000);
          (now = server_descriptors()) > with_one && now_ms() < end; nap(50))
         client_echo(&talker, 1000);
-    cr_assert(now == with_one, "%d descriptors open, %d with one client", now, with_one);
-    cr_assert(!client_ready(&idle, POLLIN, 0), "the link was not dead");
+    must(now == with_one, "%d descriptors open, %d with one client", now, with_one);
+    must(!client_ready(&idle, POLLIN, 0), "the link was not dead");
     client_echo(&talker, 1000);
     client_shut(&talker);
     client_expect_eof(&talker);

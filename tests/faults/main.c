@@ -38,18 +38,19 @@ static void run_fault(const void *argument)
 {
     const struct fault *fault = argument;
     const struct design *design = by_design(fault);
+    harness_begin();
     if (fault->trait && !has_trait(fault->trait))
-        verdict(VERDICT_NONE, "", " it has no %s", fault->trait);
+        verdict(VERDICT_NONE, "it has no %s", fault->trait);
     if (fault->calls && !strace_path)
-        cr_skip_test("no strace, or it may not trace");
+        skip("no strace, or it may not trace");
     if (fault->calls && !makes_calls(fault->calls))
-        verdict(VERDICT_NONE, "", " it never makes this call");
+        verdict(VERDICT_NONE, "it never makes this call");
     if (!design)
         fault->check(fault);
     else
         design->check(fault);
     if (design)
-        verdict(VERDICT_DESIGN, "", " %s", design->why);
+        verdict(VERDICT_DESIGN, "%s", design->why);
 }
 
 /* ---- the report ---- */

@@ -15,14 +15,14 @@ static struct client open_owed(void)
     leave_no_room(true);
     client_send(&c, OWED);
     AWAIT(5000, injected() > before);
-    cr_assert(injected() > before, "the server never tried to send");
+    must(injected() > before, "the server never tried to send");
     return c;
 }
 
 static void must_get_reset(struct client *c, const char *which)
 {
-    cr_assert(clients_drain(c, 1, 3000) == 0, "%s: neither RST nor FIN", which);
-    cr_assert(c->reset, "%s: FIN after byte %d of %d", which, (int)c->received, (int)c->sent);
+    must(clients_drain(c, 1, 3000) == 0, "%s: neither RST nor FIN", which);
+    must(c->reset, "%s: FIN after byte %d of %d", which, (int)c->received, (int)c->sent);
     client_close(c);
 }
 
@@ -38,7 +38,7 @@ void owed_at_the_deadline(const struct fault *fault)
     server_must_end_well("two clients wait for their echo, 1 s is enough", 1500);
     must_get_reset(&owed, "a client that is owed bytes");
     must_get_reset(&half_closed, "one that has sent FIN");
-    cr_assert(!client_ready(&content, 0, 0), "RST for a client that has got everything");
+    must(!client_ready(&content, 0, 0), "RST for a client that has got everything");
     client_close(&content);
 }
 

@@ -51,7 +51,7 @@ static bool connect_within(struct client *client, int small, int segment, int ms
     int on = 1, error = 0;
 
     *client = (struct client){.fd = socket(address.ss_family, SOCK_STREAM, 0), .seed = ++seeds};
-    cr_assert(client->fd >= 0, "the test itself has no socket: %s", strerror(errno));
+    must(client->fd >= 0, "the test itself has no socket: %s", strerror(errno));
     fcntl(client->fd, F_SETFD, FD_CLOEXEC);
     fcntl(client->fd, F_SETFL, O_NONBLOCK);
     setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -78,7 +78,7 @@ struct client client_open(void)
 {
     struct client client;
     bool connected = connect_within(&client, 0, 0, STUCK_MS);
-    cr_assert(connected, "cannot connect: %s", strerror(errno));
+    must(connected, "cannot connect: %s", strerror(errno));
     return client;
 }
 
@@ -86,7 +86,7 @@ struct client client_open_small(void)
 {
     struct client client;
     bool connected = connect_within(&client, 128 * 1024, 0, STUCK_MS);
-    cr_assert(connected, "cannot connect: %s", strerror(errno));
+    must(connected, "cannot connect: %s", strerror(errno));
     return client;
 }
 
@@ -95,7 +95,7 @@ static struct client open_narrow(void)
 {
     struct client client;
     bool connected = connect_within(&client, 16 * 1024, 1400, STUCK_MS);
-    cr_assert(connected, "cannot connect: %s", strerror(errno));
+    must(connected, "cannot connect: %s", strerror(errno));
     return client;
 }
 
@@ -174,26 +174,26 @@ size_t client_take(struct client *client, size_t max)
         client->eof = got == 0;
         for (size_t i = 0; i < (size_t)got; i++)
             if (bytes[i] != byte_at(client->seed, client->received + i))
-                cr_assert_fail("clause 1: byte %llu is not the one that was sent",
-                               (unsigned long long)(client->received + i));
+                fail("clause 1: byte %llu is not the one that was sent",
+                     (unsigned long long)(client->received + i));
         client->received += (uint64_t)got;
         total += (size_t)got;
-        cr_assert(client->received <= client->sent, "clause 1: more came back than was sent");
+        must(client->received <= client->sent, "clause 1: more came back than was sent");
     }
     return total;
 }
 
 static void must_be_open(const struct client *client, const char *doing)
 {
-    cr_assert(!client->reset, "clause 1: connection reset while %s, byte %llu of %llu", doing,
-              (unsigned long long)client->received, (unsigned long long)client->sent);
+    must(!client->reset, "clause 1: connection reset while %s, byte %llu of %llu", doing,
+         (unsigned long long)client->received, (unsigned long long)client->sent);
 }
 
 void client_send(struct client *client, size_t length)
 {
     for (size_t sent = 0; sent < length;) {
         bool ready = client_ready(client, POLLOUT, STUCK_MS);
-        cr_assert(ready, "clause 3: the server does not read, though nothing is owed");
+        must(ready, "clause 3: the server does not read, though nothing is owed");
         sent += client_put(client, length - sent);
         must_be_open(client, "writing");
     }
@@ -202,12 +202,12 @@ void client_send(struct client *client, size_t length)
 void client_receive(struct client *client, size_t max)
 {
     bool ready = client_ready(client, POLLIN, STUCK_MS);
-    cr_assert(ready, "clause 1: silence after byte %llu of %llu",
-              (unsigned long long)client->received, (unsigned long long)client->sent);
+    must(ready, "clause 1: silence after byte %llu of %llu", (unsigned long long)client->received,
+         (unsigned long long)client->sent);
     client_take(client, max);
     must_be_open(client, "reading");
-    cr_assert(!client->eof, "clause 2: EOF after byte %llu of %llu",
-              (unsigned long long)client->received, (unsigned long long)client->sent);
+    must(!client->eof, "clause 2: EOF after byte %llu of %llu",
+         (unsigned long long)client->received, (unsigned long long)client->sent);
 }
 
 void client_receive_all(struct client *client)
@@ -224,31 +224,31 @@ void client_echo(struct client *client, size_t length)
 void client_expect_eof(struct client *client)
 {
     bool ready = client_ready(client, POLLIN, STUCK_MS);
-    cr_assert(ready, "clause 2: no EOF, though nothing is owed any more");
+    must(ready, "clause 2: no EOF, though nothing is owed any more");
     client_take(client, 1);
-    cr_assert(!client->reset, "clause 2: RST instead of EOF");
-    cr_assert(client->eof, "clause 1: a byte that nobody sent");
+    must(!client->reset, "clause 2: RST instead of EOF");
+    must(client->eof, "clause 1: a byte that nobody sent");
 }
 
 void client_say(struct client *client, const void *bytes, size_t length)
 {
     ssize_t sent = send(client->fd, bytes, length, 0);
-    cr_assert(sent == (ssize_t)length, "the test could not send %zu bytes at once", length);
+    must(sent == (ssize_t)length, "the test could not send %zu bytes at once", length);
 }
 
 void client_hear(struct client *client, const void *bytes, size_t length)
 {
     unsigned char got[4096];
     size_t total = 0;
-    cr_assert(length <= sizeof got);
+    must(length <= sizeof got);
     while (total < length) {
         bool ready = client_ready(client, POLLIN, STUCK_MS);
-        cr_assert(ready, "clause 1: silence after byte %zu of %zu", total, length);
+        must(ready, "clause 1: silence after byte %zu of %zu", total, length);
         ssize_t n = recv(client->fd, got + total, length - total, 0);
-        cr_assert(n > 0, "clause 1: the connection ended after byte %zu of %zu", total, length);
+        must(n > 0, "clause 1: the connection ended after byte %zu of %zu", total, length);
         total += (size_t)n;
     }
-    cr_assert(memcmp(got, bytes, length) == 0, "clause 1: the bytes are not those sent");
+    must(memcmp(got, bytes, length) == 0, "clause 1: the bytes are not those sent");
 }
 
 void client_shut(struct client *client)
@@ -276,7 +276,7 @@ static bool gone(const struct client *client)
 /* Waits for anything on any of them, and leaves in p what happened. */
 static int wait_for_any(struct pollfd *p, int count, int ms)
 {
-    cr_assert(count <= CLIENTS_MAX);
+    must(count <= CLIENTS_MAX);
     int ready = poll(p, (nfds_t)count, ms);
     return ready < 0 ? 0 : ready;
 }
@@ -295,16 +295,16 @@ void clients_echo(struct client *clients, int count, size_t length)
         for (int i = 0; i < count; i++) {
             struct client *c = &clients[i];
             must_be_open(c, "echoing");
-            cr_assert(!c->eof, "clause 2: EOF after byte %llu of %llu",
-                      (unsigned long long)c->received, (unsigned long long)goal[i]);
+            must(!c->eof, "clause 2: EOF after byte %llu of %llu", (unsigned long long)c->received,
+                 (unsigned long long)goal[i]);
             bool busy = c->received < goal[i];
             p[i] =
                 (struct pollfd){.fd = busy ? c->fd : -1,
                                 .events = (short)(c->sent < goal[i] ? POLLIN | POLLOUT : POLLIN)};
             open += busy;
         }
-        cr_assert(now_ms() < last + patient(STUCK_MS),
-                  "clause 1: silence while %d of %d clients wait for their echo", open, count);
+        must(now_ms() < last + patient(STUCK_MS),
+             "clause 1: silence while %d of %d clients wait for their echo", open, count);
         if (open == 0 || !wait_for_any(p, count, 100))
             continue;
         for (int i = 0; i < count; i++) {

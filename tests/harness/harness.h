@@ -1,5 +1,5 @@
-/* What the conformance tests share: one server under test, and clients that know which bytes they
- * must get back. Nothing here uses the servers' own code: a judge does not borrow from the judged.
+/* What the suites share: one server under test, and clients that know which bytes they must get
+ * back. Nothing here uses the servers' own code: a judge does not borrow from the judged.
  *
  * The server is named by the environment:
  *   ECHO_SERVER  its command, with options of its own, separated by blanks
@@ -14,33 +14,25 @@
 #ifndef HARNESS_H
 #define HARNESS_H
 
-#include <criterion/criterion.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Every suite begins with one of these: a prepared process, and no server left over. */
-#define SUITE(name) TestSuite(name, .init = harness_begin, .fini = harness_end, .timeout = 100)
+#include "fail.h"
+#include "start.h"
 
+/* Every suite of Criterion tests begins with this. */
+#define SUITE(name) TestSuite(name, .init = harness_begin, .timeout = 100)
+
+/* To be called once, at the beginning of a test's process: prepares it, and sees to it that no
+ * server is left when it exits. */
 void harness_begin(void);
-void harness_end(void);
-
-/* ---- time ---- */
 
 /* A server that owes something and does nothing for so long fails the test: nobody waits for the
  * suite's own limit. */
 enum { STUCK_MS = 3000 };
-
-int64_t now_ms(void);
-int patient(int ms); /* ms, times ECHO_SLOW */
-void nap(int ms);
-
-/* Waits until the condition holds, at most ms (made patient); check the condition after it. */
-#define AWAIT(ms, condition)                                                                       \
-    for (int64_t await_end = now_ms() + patient(ms); !(condition) && now_ms() < await_end;)        \
-    nap(1)
 
 /* ---- the server (server.c) ---- */
 
@@ -49,6 +41,7 @@ struct start {
     const char *extra;    /* one more option */
     const char *argument; /* and its argument */
     unsigned descriptors; /* RLIMIT_NOFILE; default: as many as there may be */
+    int standard[3];      /* its descriptors 0, 1 and 2; 0: as usual; CLOSED, DEV_NULL (start.h) */
     bool closed;          /* its stdin and stderr are, as for a careless daemon */
     int port;             /* default 0: any */
 };
@@ -56,15 +49,19 @@ struct start {
 struct server {
     pid_t pid; /* 0: not running */
     int port, family;
-    int out;    /* its standard output */
-    int errors; /* its standard error: a file without a name */
+    int out;    /* what it writes to its standard output */
+    int errors; /* its standard error: a file without a name, if it is as usual */
     int status; /* as from waitpid(), once it has ended */
 };
 extern struct server server;
 
 void server_start(void); /* with --host 127.0.0.1 --port 0, until it is ready */
 void server_start_with(struct start options); /* the same, with other settings */
-void server_stop(void);                       /* SIGTERM, and it must end well within 1.5 s */
+/* Both halves of that, for a server that might not get ready. The latter is false if the server
+ * ends without a word. */
+void server_launch(struct start options);
+bool server_gets_ready(void);
+void server_stop(void); /* SIGTERM, and it must end well within 1.5 s */
 /* The end of a test that is about something else than the end. SIGTERM gives the server 1.5 s to
  * end in order, as coverage and the sanitizers want it, then SIGKILL ends it. How it ends is judged
  * by clause 7's tests alone: here a server fails only if it had ended before, or if it is sanitized

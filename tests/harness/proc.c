@@ -28,7 +28,7 @@ static void proc_path(char *path, size_t size, const char *what)
     snprintf(path, size, "/proc/%d/%s", (int)server.pid, what);
 #else
     (void)path, (void)size;
-    cr_skip_test("no /proc/PID/%s on this system", what);
+    skip("no /proc/PID/%s on this system", what);
 #endif
 }
 
@@ -65,10 +65,10 @@ void server_limit_descriptors(int limit)
     prlimit(server.pid, RLIMIT_NOFILE, NULL, &now);
     now.rlim_cur = (rlim_t)limit;
     int failed = prlimit(server.pid, RLIMIT_NOFILE, &now, NULL);
-    cr_assert(!failed, "prlimit: %s", strerror(errno));
+    must(!failed, "prlimit: %s", strerror(errno));
 #else
     (void)limit;
-    cr_skip_test("this system does not change another process's limits");
+    skip("this system does not change another process's limits");
 #endif
 }
 
@@ -152,14 +152,14 @@ struct owed server_owes(const struct client *client)
     ssize_t length = look_up(client, &answer);
     if (length <= 0 || answer.header.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
         !find_info(answer.attributes, (char *)&answer + length, &info))
-        cr_skip_test("this system does not tell what is in a socket's buffers");
+        skip("this system does not tell what is in a socket's buffers");
     ioctl(client->fd, SIOCOUTQ, &on_its_way);
     owed.unread = (long)answer.server_end.idiag_rqueue;
     owed.held = (long)client->sent - on_its_way - owed.unread -
                 (long)answer.server_end.idiag_wqueue - (long)info.tcpi_bytes_acked;
 #else
     (void)client;
-    cr_skip_test("this system does not tell what is in a socket's buffers");
+    skip("this system does not tell what is in a socket's buffers");
 #endif
     return owed;
 }
@@ -167,7 +167,7 @@ struct owed server_owes(const struct client *client)
 double server_cpu_ms(void)
 {
 #ifdef __APPLE__
-    cr_skip_test("no clock of another process's CPU time on this system");
+    skip("no clock of another process's CPU time on this system");
     return 0;
 #else
     clockid_t clock;

@@ -1,30 +1,19 @@
-/* How one check ends: each runs in a process of its own, which ends with a verdict and a reason. */
+/* Trials: tests of a program that is not made of Criterion tests. Each runs in a process of its
+ * own, which ends with a verdict and a reason. */
 #ifndef VERDICT_H
 #define VERDICT_H
 
-#include <stddef.h>
-
-enum verdict {
-    VERDICT_PASS,
-    VERDICT_FAIL,
-    VERDICT_SKIP,   /* this machine lacks a right or a tool */
-    VERDICT_DESIGN, /* passed, but differs from the other servers by design */
-    VERDICT_NONE,   /* does not apply: the server never does that */
-};
+#include "fail.h"
 
 extern const char *const verdict_names[];
 
-/* Ends this process. The reason begins with a blank, which is not part of it; if nothing follows,
- * the condition is the reason. */
-_Noreturn void verdict(enum verdict verdict, const char *condition, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* Ends a trial that has neither passed nor failed, with the reason for it. */
+#define verdict(verdict, ...) end_test(verdict, "", 0, "", " " __VA_ARGS__)
 
-/* A check that runs in a child: its verdict, its reason, and, in log, what it and its server have
- * written to stderr. */
 struct trial {
     int pid; /* 0: none is running */
     int reason_pipe;
-    int log; /* a file without a name */
+    int log; /* what it and its server have written to stderr: a file without a name */
     enum verdict verdict;
     char reason[256];
 };

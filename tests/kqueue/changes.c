@@ -1,5 +1,6 @@
 /* The changes that a server sends along with its wait, in the worst case: see worst_case.h, which
  * the servers under test are built with. */
+#include <criterion/criterion.h>
 #include <signal.h>
 #include <stdlib.h>
 

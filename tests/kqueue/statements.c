@@ -35,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <criterion/criterion.h>
+#include "../harness/test.h"
 
 typedef __typeof__(((struct kevent *)0)->filter) filter_t;
 typedef __typeof__(((struct kevent *)0)->flags) flags_t;

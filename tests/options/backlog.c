@@ -1,5 +1,6 @@
 /* What the contract leaves open (clause 7), and our servers do: whoever waits in the backlog at the
  * stop has been told that it is connected, so it is served. */
+#include <criterion/criterion.h>
 #include <signal.h>
 
 #include "../harness/harness.h"

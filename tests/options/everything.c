@@ -1,7 +1,6 @@
 /* 06-kqueue/everything: each of the five kinds of event comes out of its one call. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,28 +11,12 @@
 
 static struct program program;
 
-static bool read_line(char *line, size_t size, int64_t end)
-{
-    size_t n = 0;
-    struct pollfd p = {.fd = program.out, .events = POLLIN};
-    while (n < size - 1 && now_ms() < end && poll(&p, 1, (int)(end - now_ms())) == 1) {
-        if (read(program.out, line + n, 1) != 1)
-            break;
-        if (line[n] == '\n') {
-            line[n] = '\0';
-            return true;
-        }
-        n++;
-    }
-    return false;
-}
-
 /* Awaits a line that begins so. Others may come before it: the timer's above all. */
 static void expect(const char *beginning)
 {
     char line[128];
     int64_t end = now_ms() + patient(10000);
-    while (read_line(line, sizeof line, end))
+    while (read_line(program.out, line, sizeof line, (int)(end - now_ms())) == 1)
         if (strncmp(line, beginning, strlen(beginning)) == 0)
             return;
     cr_assert_fail("not said: '%s'", beginning);
@@ -44,7 +27,7 @@ Test(everything, comes_out_of_one_call, .timeout = 60)
     char path[] = "/tmp/kqueue-everything-XXXXXX";
     int file = mkstemp(path);
     cr_assert_geq(file, 0);
-    program = server_start("EVERYTHING", path);
+    program = program_start_server("EVERYTHING", path);
     for (int i = 0; i < 2; i++) {
         int client = dial(&program);
         expect("a client, one of 1 that wait");

@@ -1,4 +1,6 @@
 /* --idle-timeout SECONDS: a connection on which no byte moves for so long is closed. */
+#include <criterion/criterion.h>
+
 #include "../harness/harness.h"
 
 SUITE(idle_timeout);

@@ -1,4 +1,5 @@
 /* What 06-kqueue watches beside its clients: a file, and the time. */
+#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

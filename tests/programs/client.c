@@ -40,7 +40,7 @@ static void expect_line(struct program *client, const char *expected)
 
 Test(client, two_talk)
 {
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     struct program ann = client_start("ann", NULL);
     expect_line(&ann, "* ann has joined\n");
     struct program bob = client_start("bob", NULL);
@@ -71,7 +71,7 @@ Test(client, input_from_a_file)
     for (int i = 0; i < LINES; i++)
         fprintf(file, "line %d of a file, with some more words in it\n", i);
     fclose(file);
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     struct program ann = client_start("ann", name);
     unlink(name);
     expect_line(&ann, "* ann has joined\n");
@@ -83,7 +83,7 @@ Test(client, input_from_a_file)
     struct program none = client_start("none", "/dev/null");
     expect_line(&none, "* none has joined\n");
     cr_expect_eq(program_end(&none, 5000), 0);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 Test(client, nobody_controls_its_terminal)
@@ -92,7 +92,7 @@ Test(client, nobody_controls_its_terminal)
                                 "{\"user\":\"eve\",\"text\":\"\"}";
     static const char text[] = "\0\0\0\x32"
                                "{\"user\":\"eve\",\"text\":\"a\\u001b[2J\\u0007\\u009bb\\nx\"}";
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     struct program ann = client_start("ann", NULL);
     expect_line(&ann, "* ann has joined\n");
     int eve = dial(&server);
@@ -103,7 +103,7 @@ Test(client, nobody_controls_its_terminal)
     ann.in = -1;
     cr_expect_eq(program_end(&ann, 5000), 0);
     close(eve);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 /* Of a line that is too long, pieces are sent, and none of them breaks a character. */
@@ -111,7 +111,7 @@ Test(client, a_line_that_is_too_long)
 {
     enum { PAIRS = 9000, PIECE = 8192 };
     static char line[2 * PAIRS + 3], expected[2 * PAIRS + 64], got[sizeof expected];
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     struct program ann = client_start("ann", NULL);
     expect_line(&ann, "* ann has joined\n");
     strcpy(line, "x");
@@ -127,7 +127,7 @@ Test(client, a_line_that_is_too_long)
     close(ann.in);
     ann.in = -1;
     cr_expect_eq(program_end(&ann, 5000), 0);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 /* A server of the test's own, which only listens. */
@@ -217,24 +217,24 @@ Test(client, a_server_that_is_lost_while_a_file_is_sent)
 
 Test(client, output_or_input_that_fails)
 {
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     struct program ann = client_start("ann", NULL), bob = client_start("bob", "/");
     cr_expect_eq(program_end(&bob, 8000), 1, "a directory cannot be read");
     close(ann.out);
     ann.out = -1;
     type(&ann, "hello\n");
     cr_expect_eq(program_end(&ann, 5000), 1, "and no SIGPIPE");
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 Test(client, no_server_and_a_name_that_is_taken)
 {
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     struct program ann = client_start("ann", NULL);
     expect_line(&ann, "* ann has joined\n");
     struct program second = client_start("ann", NULL);
     cr_expect_eq(program_end(&second, 5000), 1);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
     cr_expect_eq(program_end(&ann, 5000), 1);
     struct program late = client_start("ann", NULL);
     cr_expect_eq(program_end(&late, 5000), 1);

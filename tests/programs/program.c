@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "program.h"
 
-#include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,72 +12,33 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <sys/prctl.h>
-#endif
+
+#include "../harness/fail.h"
 
 enum { PATIENCE_MS = 20000, WORDS_MAX = 24 };
-
-void sleep_ms(int ms)
-{
-    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
-}
-
-int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-int patient(int ms)
-{
-    const char *slow = getenv("ECHO_SLOW");
-    return slow && atoi(slow) > 1 ? ms * atoi(slow) : ms;
-}
-
-static _Noreturn void become(const char *path, char *options, int in, int out)
-{
-    char *words[WORDS_MAX] = {(char *)(uintptr_t)path};
-    int n = 1;
-    for (char *word = strtok(options, " "); word && n < WORDS_MAX - 3; word = strtok(NULL, " "))
-        words[n++] = word;
-    if (getenv("REACTOR_BACKEND")) {
-        words[n++] = (char[]){"--backend"};
-        words[n++] = getenv("REACTOR_BACKEND");
-    }
-    signal(SIGPIPE, SIG_DFL);
-    setenv("ASAN_OPTIONS", "exitcode=99", 0); /* a status that no program of ours ends with */
-#ifdef __linux__
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* no program outlives its test */
-#endif
-    dup2(in, STDIN_FILENO);
-    dup2(out, STDOUT_FILENO);
-    for (int fd = 3; fd < 256; fd++)
-        close(fd);
-    execv(path, words);
-    perror(path);
-    _exit(127);
-}
 
 struct program program_start(const char *variable, const char *options, const char *input)
 {
     int in[2] = {-1, -1}, out[2];
-    char text[512];
-    const char *path = getenv(variable);
-    cr_assert_not_null(path, "%s must name the program", variable);
+    static char backend[] = "--backend";
+    char text[512], *words[WORDS_MAX] = {getenv(variable)};
+    must(words[0], "%s must name the program", variable);
     signal(SIGPIPE, SIG_IGN);
-    cr_assert_eq(pipe(out), 0);
+    setenv("ASAN_OPTIONS", "exitcode=99", 0); /* a status that no program of ours ends with */
+    must(pipe(out) == 0, "pipe: %s", strerror(errno));
     if (input)
         in[0] = open(input, O_RDONLY);
     else
-        cr_assert_eq(pipe(in), 0);
+        must(pipe(in) == 0, "pipe: %s", strerror(errno));
+    must(in[0] >= 0, "%s: %s", input, strerror(errno));
     snprintf(text, sizeof text, "%s", options);
-    pid_t pid = fork();
-    if (pid == 0)
-        become(path, text, in[0], out[1]);
+    int n = 1 + split_words(text, words + 1, WORDS_MAX - 3);
+    if (getenv("REACTOR_BACKEND")) {
+        words[n] = backend;
+        words[n + 1] = getenv("REACTOR_BACKEND");
+    }
+    pid_t pid = start_process(words, (int[]){in[0], out[1], STDERR_FILENO}, 0);
     close(in[0]);
     close(out[1]);
     fcntl(in[1], F_SETFD, FD_CLOEXEC);
@@ -86,14 +46,13 @@ struct program program_start(const char *variable, const char *options, const ch
     return (struct program){.pid = pid, .in = in[1], .out = out[0]};
 }
 
-struct program server_start(const char *variable, const char *options)
+struct program program_start_server(const char *variable, const char *options)
 {
     struct program server = program_start(variable, options, "/dev/null");
-    char line[128] = "";
-    for (size_t n = 0; n < sizeof line - 1 && (n == 0 || line[n - 1] != '\n'); n++)
-        if (read(server.out, line + n, 1) != 1)
-            break;
-    cr_assert_eq(sscanf(line, "listening on 127.0.0.1:%d", &server.port), 1, "it says '%s'", line);
+    char line[128];
+    read_line(server.out, line, sizeof line, PATIENCE_MS);
+    server.port = ready_port(line, "127.0.0.1");
+    must(server.port > 0, "it says '%s'", line);
     return server;
 }
 
@@ -107,14 +66,14 @@ int program_end(struct program *program, int within_ms)
             kill(program->pid, SIGKILL);
             killed = true;
         }
-        sleep_ms(1);
+        nap(1);
     }
     close(program->in);
     close(program->out);
     return killed || !WIFEXITED(status) ? -1 : WEXITSTATUS(status);
 }
 
-int server_stop(struct program *server)
+int program_stop(struct program *server)
 {
     kill(server->pid, SIGTERM);
     return program_end(server, 5000);
@@ -152,7 +111,7 @@ int try_dial(const struct program *server)
 int dial(const struct program *server)
 {
     int fd = try_dial(server);
-    cr_assert_geq(fd, 0, "connect: %s", strerror(errno));
+    must(fd >= 0, "connect: %s", strerror(errno));
     return fd;
 }
 
@@ -164,8 +123,7 @@ void put(int fd, const void *bytes, size_t length)
         if (n > 0)
             sent += (size_t)n;
         else
-            cr_assert(errno == EAGAIN && poll(&ready, 1, PATIENCE_MS) == 1, "send: %s",
-                      strerror(errno));
+            must(errno == EAGAIN && poll(&ready, 1, PATIENCE_MS) == 1, "send: %s", strerror(errno));
     }
 }
 
@@ -181,8 +139,8 @@ size_t take(int fd, void *bytes, size_t length, int ms)
             break;
         got += n > 0 ? (size_t)n : 0;
         if (n < 0)
-            cr_assert(now_ms() < end && poll(&ready, 1, (int)(end - now_ms())) == 1,
-                      "%zu of %zu bytes came in time", got, length);
+            must(now_ms() < end && poll(&ready, 1, (int)(end - now_ms())) == 1,
+                 "%zu of %zu bytes came in time", got, length);
     }
     return got;
 }
@@ -191,16 +149,16 @@ void take_text(int fd, const char *expected)
 {
     char text[4096] = "";
     size_t n = take(fd, text, strlen(expected), PATIENCE_MS);
-    cr_assert_eq(n, strlen(expected), "'%s' and then the end, not '%s'", text, expected);
-    cr_assert_str_eq(text, expected);
+    must(n == strlen(expected), "'%s' and then the end, not '%s'", text, expected);
+    must(strcmp(text, expected) == 0, "'%s', not '%s'", text, expected);
 }
 
 void expect_eof(int fd)
 {
     char byte;
     errno = 0;
-    cr_assert_eq(take(fd, &byte, 1, PATIENCE_MS), 0);
-    cr_assert_eq(errno == ECONNRESET, false, "RST, not FIN");
+    must(take(fd, &byte, 1, PATIENCE_MS) == 0, "a byte, not the end");
+    must(errno != ECONNRESET, "RST, not FIN");
 }
 
 size_t expect_reset(int fd)
@@ -210,7 +168,7 @@ size_t expect_reset(int fd)
     errno = 0;
     while ((n = take(fd, bytes, sizeof bytes, PATIENCE_MS)) == sizeof bytes)
         got += n;
-    cr_expect_eq(errno, ECONNRESET, "FIN, not RST, after %zu bytes", got + n);
+    must(errno == ECONNRESET, "FIN, not RST, after %zu bytes", got + n);
     return got + n;
 }
 

@@ -4,8 +4,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
+
+#include "../harness/start.h"
 
 struct program {
     pid_t pid;
@@ -13,17 +14,14 @@ struct program {
     int port;    /* a server's, from its ready line */
 };
 
-int64_t now_ms(void);
-void sleep_ms(int ms);
-int patient(int ms); /* ms, times ECHO_SLOW if that is set: for programs that are slow by design */
-
 /* The program whose path is in that environment variable, with options in one string, separated by
  * blanks, and the backend of the environment variable REACTOR_BACKEND, if that is set. Standard
  * input: a pipe, or the file input if it is not NULL. */
 struct program program_start(const char *variable, const char *options, const char *input);
-struct program server_start(const char *variable, const char *options); /* until it listens */
+/* One that is a server, until it listens. */
+struct program program_start_server(const char *variable, const char *options);
 int program_end(struct program *program, int within_ms); /* its exit status; -1: killed by us */
-int server_stop(struct program *server);                 /* SIGTERM; its exit status */
+int program_stop(struct program *server);                /* SIGTERM; its exit status */
 long program_rss_kib(const struct program *program);
 
 /* Non-blocking connections, and sending and receiving with a deadline that fails the test. */

@@ -37,10 +37,10 @@ static int lines_in(const char *text)
 Test(programs, stamp)
 {
     char text[1024], stamp[32];
-    struct program server = server_start("STAMP", "--port 0");
+    struct program server = program_start_server("STAMP", "--port 0");
     int fd = dial(&server);
     put(fd, "hel", 3);
-    sleep_ms(20);
+    nap(20);
     put(fd, "lo\nand the\nlast", 15);
     shutdown(fd, SHUT_WR);
     take_all(fd, text, sizeof text);
@@ -50,7 +50,7 @@ Test(programs, stamp)
     cr_expect(strstr(text, "] hello\n[") && strstr(text, "] and the\n[") &&
               strstr(text, "] last\n"));
     close(fd);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 #ifdef __linux__
@@ -60,7 +60,7 @@ Test(programs, stamp_without_descriptors)
     enum { CLIENTS = 20 };
     int fd[CLIENTS];
     char text[64];
-    struct program server = server_start("STAMP", "--port 0");
+    struct program server = program_start_server("STAMP", "--port 0");
     cr_assert_eq(prlimit(server.pid, RLIMIT_NOFILE, &(struct rlimit){12, 12}, NULL), 0);
     for (int i = 0; i < CLIENTS; i++) {
         fd[i] = dial(&server);
@@ -70,7 +70,7 @@ Test(programs, stamp_without_descriptors)
         cr_expect_eq(take(fd[i], text, 1, 20000), 1, "client %d", i);
         close(fd[i]);
     }
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 #endif
 
@@ -78,7 +78,7 @@ Test(programs, stamp_without_descriptors)
 Test(programs, stamp_stops_with_fin)
 {
     char text[1024];
-    struct program server = server_start("STAMP", "--port 0");
+    struct program server = program_start_server("STAMP", "--port 0");
     int fd = dial(&server), lost = dial(&server);
     put(fd, "one\n", 4);
     take(fd, text, 31, 20000);
@@ -99,9 +99,9 @@ Test(programs, relay)
 {
     enum { MUCH = 3000000 };
     char options[64], *out = malloc(MUCH), *in = malloc(MUCH);
-    struct program echo = server_start("ECHO", "--port 0");
+    struct program echo = program_start_server("ECHO", "--port 0");
     snprintf(options, sizeof options, "--port 0 --to-port %d", echo.port);
-    struct program relay = server_start("RELAY", options);
+    struct program relay = program_start_server("RELAY", options);
     int fd = dial(&relay);
     size_t sent = 0, received = 0;
     for (int i = 0; i < MUCH; i++)
@@ -124,11 +124,11 @@ Test(programs, relay)
     put(lost, "x", 1);
     take_text(lost, "x");
     reset(lost);
-    cr_expect_eq(server_stop(&echo), 0);
+    cr_expect_eq(program_stop(&echo), 0);
     int late = dial(&relay); /* nobody is there any more */
     char byte;
     cr_expect_eq(take(late, &byte, 1, 5000), 0);
-    cr_expect_eq(server_stop(&relay), 0);
+    cr_expect_eq(program_stop(&relay), 0);
 }
 
 /* A listener of the test's own, on a free port, as the server behind the relay. */
@@ -144,7 +144,7 @@ static int target_start_with(struct program *relay, const char *options)
     fcntl(listener, F_SETFD, FD_CLOEXEC);
     cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &length), 0);
     snprintf(text, sizeof text, "--port 0 --to-port %d %s", ntohs(address.sin_port), options);
-    *relay = server_start("RELAY", text);
+    *relay = program_start_server("RELAY", text);
     return listener;
 }
 
@@ -201,7 +201,7 @@ Test(programs, relay_holds_little_for_whoever_does_not_read)
     expect_all(client, down);
     close(client);
     close(listener);
-    cr_expect_eq(server_stop(&relay), 0);
+    cr_expect_eq(program_stop(&relay), 0);
 }
 
 /* A server that reads nothing while it owes something, and a relay that reads nothing from whom it
@@ -235,7 +235,7 @@ Test(programs, relay_reads_from_whom_it_owes_much)
     close(client);
     close(target);
     close(listener);
-    cr_expect_eq(server_stop(&relay), 0);
+    cr_expect_eq(program_stop(&relay), 0);
 }
 
 /* What ends in the middle must not look complete. */
@@ -258,7 +258,7 @@ Test(programs, relay_passes_a_reset_on)
         close(to);
     }
     close(listener);
-    cr_expect_eq(server_stop(&relay), 0);
+    cr_expect_eq(program_stop(&relay), 0);
 }
 
 /* Each has filled all on the way to a server that reads nothing, so that the relay does not read
@@ -277,7 +277,7 @@ Test(programs, relay_hears_of_a_reset_while_it_does_not_read)
         target[i] = accept(listener, NULL, NULL);
         fcntl(target[i], F_SETFL, O_NONBLOCK);
     }
-    for (int64_t last = now_ms(); now_ms() < last + 300; sleep_ms(1))
+    for (int64_t last = now_ms(); now_ms() < last + 300; nap(1))
         for (int i = 0; i < CLIENTS; i++)
             if (send(client[i], much, sizeof much, 0) > 0)
                 last = now_ms();
@@ -285,14 +285,14 @@ Test(programs, relay_hears_of_a_reset_while_it_does_not_read)
     for (int i = 0; i < CLIENTS; i++)
         reset(client[i]);
     while (before > 0 && sockets_of(&relay) > before && now_ms() < start + patient(2000))
-        sleep_ms(10);
+        nap(10);
     cr_expect_eq(sockets_of(&relay), before, "descriptors are still held");
     for (int i = 0; i < CLIENTS; i++) {
         expect_reset(target[i]);
         close(target[i]);
     }
     close(listener);
-    cr_expect_eq(server_stop(&relay), 0);
+    cr_expect_eq(program_stop(&relay), 0);
 }
 
 /* The same for the server's end, when it is the client that does not read. */
@@ -307,12 +307,12 @@ Test(programs, relay_hears_of_the_servers_reset_while_it_does_not_read)
     int64_t start = now_ms();
     reset(target);
     while (before > 0 && sockets_of(&relay) > before - 2 && now_ms() < start + patient(2000))
-        sleep_ms(10);
+        nap(10);
     cr_expect_eq(sockets_of(&relay), before > 0 ? before - 2 : before);
     expect_reset(client);
     close(client);
     close(listener);
-    cr_expect_eq(server_stop(&relay), 0);
+    cr_expect_eq(program_stop(&relay), 0);
 }
 
 /* Where "localhost" is ::1 before it is 127.0.0.1, nobody listens on the first. */
@@ -328,7 +328,7 @@ Test(programs, relay_to_a_name)
     close(target);
     close(client);
     close(listener);
-    cr_expect_eq(server_stop(&relay), 0);
+    cr_expect_eq(program_stop(&relay), 0);
 }
 
 /* The client's end and all that it sent are still on the way when the relay stops. Under the
@@ -340,7 +340,7 @@ Test(programs, relay_stops_with_somebody_who_does_not_read)
     int client = dial(&relay), target = accept(listener, NULL, NULL);
     cr_expect_gt(fill(client), 65536);
     int64_t start = now_ms();
-    cr_expect_eq(server_stop(&relay), 0);
+    cr_expect_eq(program_stop(&relay), 0);
     cr_expect_lt(now_ms() - start, 2500);
     close(client);
     close(target);
@@ -351,13 +351,14 @@ Test(programs, relay_to_nowhere)
 {
     char byte;
     /* connect() to that address fails at once. */
-    struct program relay = server_start("RELAY", "--port 0 --to-host 255.255.255.255 --to-port 9");
+    struct program relay =
+        program_start_server("RELAY", "--port 0 --to-host 255.255.255.255 --to-port 9");
     for (int i = 0; i < 3; i++) {
         int fd = dial(&relay);
         cr_expect_eq(take(fd, &byte, 1, 5000), 0);
         close(fd);
     }
-    cr_expect_eq(server_stop(&relay), 0);
+    cr_expect_eq(program_stop(&relay), 0);
     struct program none = program_start("RELAY", "--port 0 --to-port 65536", "/dev/null");
     cr_expect_eq(program_end(&none, 5000), 2);
 }
@@ -365,7 +366,7 @@ Test(programs, relay_to_nowhere)
 Test(programs, offload_does_not_wait)
 {
     char text[4096];
-    struct program server = server_start("OFFLOAD", "--port 0 --slow 100 --workers 4");
+    struct program server = program_start_server("OFFLOAD", "--port 0 --slow 100 --workers 4");
     int fd = dial(&server);
     int64_t start = now_ms();
     for (int i = 0; i < 20; i++) /* more than one client may have at a time */
@@ -377,20 +378,20 @@ Test(programs, offload_does_not_wait)
     cr_expect_eq(lines_in(text), 21);
     cr_expect(strstr(text, "127.0.0.1 127.0.0.1\n") && strstr(text, "127.0.0.2 127.0.0.2\n"));
     cr_expect(took >= 500 && took < 1800, "21 times 0.1 s in four threads took %d ms", (int)took);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 /* Its work goes on, its answers find nobody, and everybody else is served. */
 Test(programs, offload_client_leaves_while_its_work_runs)
 {
-    struct program server = server_start("OFFLOAD", "--port 0 --slow 50 --workers 2");
+    struct program server = program_start_server("OFFLOAD", "--port 0 --slow 50 --workers 2");
     for (int round = 0; round < 3; round++) {
         int gone[4];
         for (int i = 0; i < 4; i++) {
             gone[i] = dial(&server);
             put(gone[i], "127.0.0.1\n127.0.0.2\n", 20);
         }
-        sleep_ms(20);
+        nap(20);
         for (int i = 0; i < 4; i++)
             i % 2 ? reset(gone[i]) : (void)close(gone[i]);
     }
@@ -398,8 +399,8 @@ Test(programs, offload_client_leaves_while_its_work_runs)
     put(fd, "127.0.0.3\n", 10);
     take_text(fd, "127.0.0.3 127.0.0.3\n");
     put(fd, "127.0.0.4\n", 10);
-    sleep_ms(10);
-    cr_expect_eq(server_stop(&server), 0, "with work still running");
+    nap(10);
+    cr_expect_eq(program_stop(&server), 0, "with work still running");
 }
 
 /* A look-up cannot be called back, and may take longer than anybody wants to wait for the end. Some
@@ -410,17 +411,17 @@ Test(programs, offload_stops_whatever_its_workers_do)
         "--port 0 --slow 20000 --workers 2", "--port 0 --slow 1000 --workers 8",
         "--port 0 --slow 1040 --workers 8", "--port 0 --slow 1080 --workers 8"};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        struct program server = server_start("OFFLOAD", options[i]);
+        struct program server = program_start_server("OFFLOAD", options[i]);
         int fd[3];
         for (int c = 0; c < 3; c++) { /* more than there are threads */
             fd[c] = dial(&server);
             put(fd[c], "127.0.0.1\n127.0.0.2\n127.0.0.3\n127.0.0.4\n", 40);
         }
         shutdown(fd[0], SHUT_WR); /* one that has said all, one that has gone, one that waits */
-        sleep_ms(50);
+        nap(50);
         reset(fd[1]);
         int64_t start = now_ms();
-        cr_expect_eq(server_stop(&server), 0, "%s", options[i]);
+        cr_expect_eq(program_stop(&server), 0, "%s", options[i]);
         cr_expect_lt(now_ms() - start, patient(2000), "%s", options[i]);
         if (i == 0) { /* they are owed their answers */
             expect_reset(fd[0]);
@@ -437,7 +438,7 @@ Test(programs, offload_bounds_what_one_client_may_ask)
 {
     enum { LINES = 10000, LINE = 10, ANSWER = 20, AHEAD = 16 };
     static char lines[LINES * LINE], answers[LINES * ANSWER];
-    struct program server = server_start("OFFLOAD", "--port 0 --slow 10 --workers 1");
+    struct program server = program_start_server("OFFLOAD", "--port 0 --slow 10 --workers 1");
     for (int i = 0; i < LINES; i++)
         memcpy(lines + i * LINE, "127.0.0.1\n", LINE);
     long before = program_rss_kib(&server);
@@ -458,14 +459,14 @@ Test(programs, offload_bounds_what_one_client_may_ask)
         cr_expect_lt(grown, 2048, "KiB");
     reset(greedy);
     close(modest);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 /* One says nothing, one half of something; a third has said it all, and stays. */
 static void expect_a_limit_for_the_first_message(const char *variable, const char *half,
                                                  const char *rest, const char *answer)
 {
-    struct program server = server_start(variable, "--port 0 --first-message-timeout 1");
+    struct program server = program_start_server(variable, "--port 0 --first-message-timeout 1");
     int64_t start = now_ms();
     int silent = dial(&server), slow = dial(&server), good = dial(&server);
     put(slow, half, strlen(half));
@@ -484,7 +485,7 @@ static void expect_a_limit_for_the_first_message(const char *variable, const cha
     close(silent);
     close(slow);
     close(good);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 Test(programs, a_client_without_a_message_is_closed)
@@ -508,7 +509,7 @@ Test(programs, a_first_message_has_thirty_seconds)
         if (strcmp(variable[i], "RELAY") == 0)
             listener = target_start(&server[i]);
         else
-            server[i] = server_start(variable[i], "--port 0");
+            server[i] = program_start_server(variable[i], "--port 0");
         silent[i] = (struct pollfd){.fd = dial(&server[i]), .events = POLLIN};
     }
     int64_t start = now_ms();
@@ -516,7 +517,7 @@ Test(programs, a_first_message_has_thirty_seconds)
     for (int i = 0; i < count; i++) {
         cr_expect_eq(poll(&silent[i], 1, patient(4000)), 1, "%s", variable[i]);
         close(silent[i].fd);
-        cr_expect_eq(server_stop(&server[i]), 0);
+        cr_expect_eq(program_stop(&server[i]), 0);
     }
     close(listener);
 }
@@ -545,7 +546,7 @@ Test(programs, relay_closes_a_client_without_a_byte)
     close(target);
     close(target_of_good);
     close(listener);
-    cr_expect_eq(server_stop(&relay), 0);
+    cr_expect_eq(program_stop(&relay), 0);
 }
 
 #ifdef __linux__
@@ -555,7 +556,7 @@ Test(programs, silent_clients_keep_nobody_out_for_long)
 {
     enum { SILENT = 15 };
     int silent[SILENT];
-    struct program server = server_start("STAMP", "--port 0 --first-message-timeout 1");
+    struct program server = program_start_server("STAMP", "--port 0 --first-message-timeout 1");
     cr_assert_eq(prlimit(server.pid, RLIMIT_NOFILE, &(struct rlimit){16, 16}, NULL), 0);
     for (int i = 0; i < SILENT; i++)
         silent[i] = dial(&server);
@@ -567,14 +568,14 @@ Test(programs, silent_clients_keep_nobody_out_for_long)
     for (int i = 0; i < SILENT; i++)
         close(silent[i]);
     close(fd);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 #endif
 
 Test(programs, streams_have_an_idle_timeout)
 {
     char text[64];
-    struct program server = server_start("STAMP", "--port 0 --idle-timeout 1");
+    struct program server = program_start_server("STAMP", "--port 0 --idle-timeout 1");
     int quiet = dial(&server), busy = dial(&server);
     put(quiet, "a\n", 2);
     take(quiet, text, 29, 20000); /* "[Thu Jan  1 00:00:00 1970] a\n" */
@@ -582,14 +583,14 @@ Test(programs, streams_have_an_idle_timeout)
     while (now_ms() < start + 2500) {
         put(busy, "b\n", 2);
         cr_assert(take(busy, text, 29, 20000) == 29 || longest > 900, "closed although it talks");
-        sleep_ms(100);
+        nap(100);
         longest = now_ms() - last > longest ? now_ms() - last : longest;
         last = now_ms();
     }
     expect_eof(quiet);
     close(quiet);
     close(busy);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 Test(programs, limits_of_time_are_checked)
@@ -610,33 +611,33 @@ Test(programs, limits_of_time_are_checked)
 Test(programs, stamp_resets_a_client_that_is_owed_answers_at_the_end)
 {
     static char lines[1 << 20];
-    struct program server = server_start("STAMP", "--port 0");
+    struct program server = program_start_server("STAMP", "--port 0");
     int fd = dial(&server);
     memset(lines, '\n', sizeof lines);
-    for (int64_t last = now_ms(); now_ms() < last + 300; sleep_ms(1))
+    for (int64_t last = now_ms(); now_ms() < last + 300; nap(1))
         if (send(fd, lines, sizeof lines, 0) > 0)
             last = now_ms();
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
     expect_reset(fd);
     close(fd);
 }
 
 Test(programs, idle_timeout)
 {
-    struct program server = server_start("ECHO", "--port 0 --threads 2 --idle-timeout 1");
+    struct program server = program_start_server("ECHO", "--port 0 --threads 2 --idle-timeout 1");
     int quiet = dial(&server), busy = dial(&server);
     int64_t start = now_ms(), quiet_ms = 0;
     while (now_ms() < start + 2000) {
         char byte;
         put(busy, "x", 1);
         cr_assert_eq(take(busy, &byte, 1, 5000), 1, "closed although bytes move");
-        sleep_ms(50);
+        nap(50);
         if (quiet_ms == 0 && recv(quiet, &byte, 1, 0) == 0)
             quiet_ms = now_ms() - start;
     }
     cr_expect(quiet_ms >= 900 && quiet_ms < 1900, "closed after %d ms", (int)quiet_ms);
     close(busy);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 static int count_tasks(pid_t pid)
@@ -658,7 +659,7 @@ static void many_threads(const char *options)
 {
     enum { CLIENTS = 60 };
     int fd[CLIENTS];
-    struct program server = server_start("ECHO", options);
+    struct program server = program_start_server("ECHO", options);
     if (count_tasks(server.pid) > 0) /* a sanitizer may have one of its own */
         cr_expect_geq(count_tasks(server.pid), 4);
     for (int i = 0; i < CLIENTS; i++)
@@ -695,7 +696,7 @@ Test(programs, threads_stop_listening_before_clients_are_told)
 {
     enum { SERVERS = 25, CLIENTS = 20 };
     for (int i = 0; i < SERVERS; i++) {
-        struct program server = server_start("ECHO", "--port 0 --threads 16");
+        struct program server = program_start_server("ECHO", "--port 0 --threads 16");
         struct pollfd ready[CLIENTS];
         for (int c = 0; c < CLIENTS; c++) {
             ready[c] = (struct pollfd){.fd = dial(&server), .events = POLLIN};
@@ -720,9 +721,9 @@ Test(programs, a_shared_port_is_still_taken)
     cr_skip_test("this system wants to be told before bind(), and then lets others of one user in");
 #endif
     char options[64];
-    struct program server = server_start("ECHO", "--port 0 --threads 2");
+    struct program server = program_start_server("ECHO", "--port 0 --threads 2");
     snprintf(options, sizeof options, "--port %d --threads 2", server.port);
     struct program second = program_start("ECHO", options, "/dev/null");
     cr_expect_eq(program_end(&second, 3000), 1);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }

@@ -68,7 +68,7 @@ static int enter(const char *user)
 
 Test(room, everybody_gets_the_same)
 {
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     int ann = enter("ann"), bob = enter("bob");
     expect_frame(ann, "{\"user\":\"\",\"text\":\"bob has joined\"}");
     say(bob, "bob", "hello \"all\" \xc3\xa9");
@@ -78,7 +78,7 @@ Test(room, everybody_gets_the_same)
     expect_frame(ann, "{\"user\":\"\",\"text\":\"bob has left\"}");
     close(enter("bob"));       /* the name is free again */
     int guest = dial(&server); /* not in the room: hears nothing, and disturbs nobody */
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
     expect_eof(guest);
 }
 
@@ -93,7 +93,7 @@ static void expect_error(int fd, const char *what)
 
 Test(room, names_are_unique)
 {
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     int ann = enter("ann"), second = dial(&server);
     say(second, "ann", "it's me");
     expect_error(second, "a name twice");
@@ -102,7 +102,7 @@ Test(room, names_are_unique)
     say(bob, "ann", "I am ann");
     expect_error(bob, "another's name");
     expect_frame(ann, "{\"user\":\"\",\"text\":\"bob has left\"}");
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 Test(room, a_bad_frame_costs_its_sender_alone)
@@ -116,7 +116,7 @@ Test(room, a_bad_frame_costs_its_sender_alone)
                                       "{\"user\":\"\",\"text\":\"from the room?\"}",
                                       "{\"user\":\"x\",\"text\":\"\xff\"}",
                                       "{\"error\":\"x\"}"};
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     int ann = enter("ann");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int fd = dial(&server);
@@ -128,13 +128,13 @@ Test(room, a_bad_frame_costs_its_sender_alone)
     expect_error(fd, "HTTP");
     say(ann, "ann", "still here");
     expect_frame(ann, "{\"user\":\"ann\",\"text\":\"still here\"}");
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 Test(room, the_longest_message)
 {
     char *text = malloc(FRAME_MAX), *json = malloc(2 * FRAME_MAX);
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     int ann = enter("ann");
     size_t room = FRAME_MAX - strlen("{\"user\":\"ann\",\"text\":\"\"}");
     memset(text, 'x', room);
@@ -146,7 +146,7 @@ Test(room, the_longest_message)
     uint32_t header = htonl(FRAME_MAX + 1);
     put(ann, &header, sizeof header);
     expect_error(ann, "a frame that is too long");
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 /* Reads what there is, and throws it away. */
@@ -160,7 +160,7 @@ static void drain(int fd)
 /* The name has to come in time. A member that has one may be silent for as long as it likes. */
 Test(room, who_gives_no_name_is_told_to_leave)
 {
-    server = server_start("CHAT_SERVER", "--port 0 --first-message-timeout 1");
+    server = program_start_server("CHAT_SERVER", "--port 0 --first-message-timeout 1");
     int64_t start = now_ms();
     int silent = dial(&server), slow = dial(&server), ann = enter("ann");
     put(slow, "\0\0\0\x40{", 5); /* a frame that does not end */
@@ -171,7 +171,7 @@ Test(room, who_gives_no_name_is_told_to_leave)
     say(ann, "ann", "still here");
     expect_frame(ann, "{\"user\":\"ann\",\"text\":\"still here\"}");
     close(ann);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 /* One member writes as many of the smallest messages as a turn reads, another one message, before
@@ -184,7 +184,7 @@ Test(room, nobody_waits_for_all_that_somebody_else_says)
     static const char frame[] = "\0\0\0\x17{\"user\":\"f\",\"text\":\"x\"}";
     int others[OTHERS], before = 0;
     char name[16];
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     int flooder = enter("f"), second = enter("s");
     for (int i = 0; i < OTHERS; i++) {
         snprintf(name, sizeof name, "%d", i);
@@ -210,7 +210,7 @@ Test(room, nobody_waits_for_all_that_somebody_else_says)
     close(listener);
     close(second);
     close(flooder);
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }
 
 enum { MEMBERS = 200, ROUNDS = 2400, TEXT = 2000 };
@@ -238,7 +238,7 @@ Test(room, of_200_members_one_never_reads)
     int members[MEMBERS];
     char name[16], content[FRAME_MAX + 1];
     int64_t worst = 0;
-    server = server_start("CHAT_SERVER", "--port 0");
+    server = program_start_server("CHAT_SERVER", "--port 0");
     for (int i = 0; i < MEMBERS; i++) {
         snprintf(name, sizeof name, "m%d", i);
         if (i == 0) {
@@ -264,5 +264,5 @@ Test(room, of_200_members_one_never_reads)
     while (take_frame(members[0], content))
         told = strstr(content, "\"error\":\"you read too slowly\"");
     cr_expect(told || errno == ECONNRESET, "it was dropped without a word");
-    cr_expect_eq(server_stop(&server), 0);
+    cr_expect_eq(program_stop(&server), 0);
 }

@@ -44,7 +44,7 @@ void episode_share_step(void)
 {
     void *page =
         mmap(NULL, sizeof *episode_step, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    cr_assert(page != MAP_FAILED, "mmap: %s", strerror(errno));
+    must(page != MAP_FAILED, "mmap: %s", strerror(errno));
     episode_step = page;
 }
 
@@ -64,11 +64,11 @@ static uint64_t owed(const struct connection *c)
 static void must_be_sound(const struct connection *c)
 {
     const struct client *client = &c->client;
-    cr_assert(!client->reset, "clause 4: cut off after byte %llu of %llu",
-              (unsigned long long)client->received, (unsigned long long)client->sent);
-    cr_assert(!client->eof || c->shut, "clause 2: EOF, though no FIN was sent");
-    cr_assert(!client->eof || owed(c) == 0, "clause 2: EOF after byte %llu of %llu",
-              (unsigned long long)client->received, (unsigned long long)client->sent);
+    must(!client->reset, "clause 4: cut off after byte %llu of %llu",
+         (unsigned long long)client->received, (unsigned long long)client->sent);
+    must(!client->eof || c->shut, "clause 2: EOF, though no FIN was sent");
+    must(!client->eof || owed(c) == 0, "clause 2: EOF after byte %llu of %llu",
+         (unsigned long long)client->received, (unsigned long long)client->sent);
 }
 
 static void drop(struct connection *c)
@@ -138,8 +138,8 @@ static void settle(struct connection *c)
     thaw();
     while (client->received < client->sent) {
         bool ready = client_ready(client, POLLIN, episode_deadline_ms);
-        cr_assert(ready, "clause 1: silence after byte %llu of %llu",
-                  (unsigned long long)client->received, (unsigned long long)client->sent);
+        must(ready, "clause 1: silence after byte %llu of %llu",
+             (unsigned long long)client->received, (unsigned long long)client->sent);
         read_some(c, (uint32_t)owed(c));
     }
     if (!c->shut)
@@ -159,16 +159,15 @@ static bool within_bounds(void)
 static void look(void)
 {
     bool within;
-    cr_assert(server_running(), "clause 4: the server has ended, status %#x",
-              (unsigned)server.status);
+    must(server_running(), "clause 4: the server has ended, status %#x", (unsigned)server.status);
     if (frozen)
         return;
     AWAIT(episode_deadline_ms, (within = within_bounds()));
-    cr_assert(within, "clause 4: %d descriptors, %d threads for %d connections",
-              server_descriptors() - descriptors_before, server_threads() - threads_before,
-              count_open());
+    must(within, "clause 4: %d descriptors, %d threads for %d connections",
+         server_descriptors() - descriptors_before, server_threads() - threads_before,
+         count_open());
     long grown = server_rss_kib() - rss_before;
-    cr_assert(server_has("sanitized") || grown < RSS_KIB, "clause 3: grown by %ld KiB", grown);
+    must(server_has("sanitized") || grown < RSS_KIB, "clause 3: grown by %ld KiB", grown);
 }
 
 static void step_alone(const struct step *s)
@@ -260,11 +259,11 @@ static bool nothing_in_flight(const struct client *client)
 static void judge_the_end(struct connection *c, int64_t since)
 {
     bool may_be_cut = now_ms() - since >= CUT_MS;
-    cr_assert(may_be_cut || !c->client.reset, "clause 7: RST instead of EOF %d ms after SIGTERM",
-              (int)(now_ms() - since));
-    cr_assert(may_be_cut || !c->arrived || owed(c) == 0,
-              "clause 7: byte %llu of %llu is the last, though all had arrived",
-              (unsigned long long)c->client.received, (unsigned long long)c->client.sent);
+    must(may_be_cut || !c->client.reset, "clause 7: RST instead of EOF %d ms after SIGTERM",
+         (int)(now_ms() - since));
+    must(may_be_cut || !c->arrived || owed(c) == 0,
+         "clause 7: byte %llu of %llu is the last, though all had arrived",
+         (unsigned long long)c->client.received, (unsigned long long)c->client.sent);
     drop(c);
 }
 
@@ -276,7 +275,7 @@ static void read_until_the_end(int64_t since)
             p[i] = (struct pollfd){.fd = connections[i].open ? connections[i].client.fd : -1,
                                    .events = POLLIN};
         int left = (int)(since + patient(STOP_MS) - now_ms());
-        cr_assert(left > 0, "clause 7: %d clients saw no EOF", count_open());
+        must(left > 0, "clause 7: %d clients saw no EOF", count_open());
         poll(p, CONNECTIONS, left);
         for (int i = 0; i < CONNECTIONS; i++) {
             struct connection *c = &connections[i];
@@ -297,7 +296,7 @@ static void finish(void)
             settle(&connections[i]);
     look();
     if (!server_has("busy"))
-        cr_assert(server_settles(), "clause 5: it spins");
+        must(server_settles(), "clause 5: it spins");
     struct client fresh = client_open();
     client_echo(&fresh, 1000);
     client_close(&fresh);
@@ -312,6 +311,7 @@ static void finish(void)
 void episode_run(const void *argument)
 {
     const struct plan *plan = argument;
+    harness_begin();
     server_start();
     struct client first = client_open();
     client_echo(&first, 200 * KIB);

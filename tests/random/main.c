@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "../harness/harness.h"
-#include "episode.h"
 #include "../harness/verdict.h"
+#include "episode.h"
 
 enum { STEPS = 500, EPISODE_SECONDS = 120 };
 

@@ -112,14 +112,14 @@ static void must_be_back(struct figures before, const char *after)
     AWAIT(20000, is_back(before));
     struct figures now = measure();
     print(after, now);
-    cr_assert(now.descriptors <= before.descriptors, "%d descriptors after %s, %d before",
-              now.descriptors, after, before.descriptors);
-    cr_assert(now.threads <= before.threads, "%d threads after %s, %d before", now.threads, after,
-              before.threads);
-    cr_assert(now.sockets <= before.sockets, "%d sockets after %s, %d before", now.sockets, after,
-              before.sockets);
-    cr_assert(server_has("sanitized") || now.rss <= before.rss + RSS_SLACK_KIB,
-              "%ld KiB after %s, %ld before", now.rss, after, before.rss);
+    must(now.descriptors <= before.descriptors, "%d descriptors after %s, %d before",
+         now.descriptors, after, before.descriptors);
+    must(now.threads <= before.threads, "%d threads after %s, %d before", now.threads, after,
+         before.threads);
+    must(now.sockets <= before.sockets, "%d sockets after %s, %d before", now.sockets, after,
+         before.sockets);
+    must(server_has("sanitized") || now.rss <= before.rss + RSS_SLACK_KIB,
+         "%ld KiB after %s, %ld before", now.rss, after, before.rss);
 }
 
 /* As many as there may be, here and there. */
@@ -142,8 +142,9 @@ static int as_many_as_possible(void)
 static void soak(const void *unused)
 {
     (void)unused;
+    harness_begin();
     if (!network_of_my_own()) /* then other programs' sockets count, too */
-        cr_skip_test("may not have a network of its own: %s", strerror(errno));
+        skip("may not have a network of its own: %s", strerror(errno));
     int most = as_many_as_possible();
     server_start();
     struct figures nobody = measure();
@@ -153,8 +154,8 @@ static void soak(const void *unused)
     AWAIT(20000, is_back(nobody));
     struct figures before = measure();
     print("warm", before);
-    cr_assert(before.descriptors <= nobody.descriptors + 2, "%d descriptors for nobody",
-              before.descriptors);
+    must(before.descriptors <= nobody.descriptors + 2, "%d descriptors for nobody",
+         before.descriptors);
     open_and_close(churn);
     must_be_back(before, "opening and closing");
     traffic((int64_t)(minutes * 60000));
@@ -162,7 +163,7 @@ static void soak(const void *unused)
     hold(most);
     must_be_back(before, "holding");
     if (!server_has("busy"))
-        cr_assert(server_settles(), "it spins");
+        must(server_settles(), "it spins");
     server_stop();
 }
 

@@ -2,13 +2,12 @@
 #ifndef BACKENDS_H
 #define BACKENDS_H
 
-#include <criterion/criterion.h>
-#include <criterion/parameterized.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../harness/test.h"
 #include "reactor.h"
 
 struct backend_name {
