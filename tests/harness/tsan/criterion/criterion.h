@@ -34,8 +34,11 @@ struct standin_test {
     struct standin_test *next;
 };
 
-static struct standin_test *standin_first, **standin_last = &standin_first;
-static int standin_failures;
+/* A program may have several sources that include this. The linker keeps one of each of these. */
+#define STANDIN_ONCE __attribute__((weak))
+
+STANDIN_ONCE struct standin_test *standin_first, **standin_last = &standin_first;
+STANDIN_ONCE int standin_failures;
 
 enum { STANDIN_SKIPPED = 77 };
 
@@ -151,7 +154,7 @@ static inline bool standin_run(const struct standin_test *test, void *parameter)
     return good;
 }
 
-int main(int argc, char **argv)
+STANDIN_ONCE int main(int argc, char **argv)
 {
     int failed = 0;
     for (const struct standin_test *test = standin_first; test; test = test->next) {
