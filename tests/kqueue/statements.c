@@ -7,252 +7,58 @@
  *
  * The number in a test's name is the statement's; the numbers that are missing belong to statements
  * on which the systems differ, and about which nothing can be promised.
- *
- * The systems do not agree on the types in struct kevent either (NetBSD: 32-bit filter and flags,
- * size_t counts; udata was an integer before NetBSD 10). Hence the typedefs.
  */
-#include <sys/types.h>
+#include "fixture.h"
 
-#include <sys/event.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../harness/test.h"
 
-typedef __typeof__(((struct kevent *)0)->filter) filter_t;
-typedef __typeof__(((struct kevent *)0)->flags) flags_t;
-typedef __typeof__(((struct kevent *)0)->fflags) fflags_t;
-typedef __typeof__(((struct kevent *)0)->data) data_t;
-typedef __typeof__(((struct kevent *)0)->udata) udata_t;
-#ifdef __NetBSD__
-typedef size_t count_t;
-#else
-typedef int count_t;
-#endif
-
-#define STATEMENT(name, text) Test(statements, name, .description = (text), .timeout = 30)
-
-/* The two TCP families in turn; IPv6 only where the machine has it. */
-#define EACH_FAMILY(family)                                                                        \
-    for (int family = AF_INET; family != 0; family = family == AF_INET ? ipv6_or_none() : 0)
+/* A statement begins with a kqueue `kq` and a TCP connection `p`, see fixture.h. */
+#define STATEMENT(name, text)                                                                      \
+    Test(statements, name, .description = (text), .init = begin_inet, .fini = remove_files,        \
+         .timeout = 30)
 
 /* ---- Helpers --------------------------------------------------------------------------------- */
 
-static void sleep_ms(int ms)
-{
-    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
-}
-
-static udata_t tag(intptr_t n)
-{
-    return (udata_t)n;
-}
-
-static struct kevent change(int ident, filter_t filter, flags_t flags, intptr_t udata)
-{
-    struct kevent ev;
-    memset(&ev, 0, sizeof(ev));
-    EV_SET(&ev, (uintptr_t)ident, filter, flags, 0, 0, tag(udata));
-    return ev;
-}
-
-/* Applies one change. Returns 0, or the errno. */
-static int apply(int kq, struct kevent ev)
-{
-    return kevent(kq, &ev, 1, NULL, 0, NULL) < 0 ? errno : 0;
-}
-
-static void add(int kq, int ident, filter_t filter, flags_t flags)
-{
-    int error = apply(kq, change(ident, filter, (flags_t)(flags | EV_ADD), ident));
-    cr_assert_eq(error, 0, "EV_ADD: %s", strerror(error));
-}
-
-/* Collects events for at most ms milliseconds. */
-static int wait_for(int kq, struct kevent *events, count_t n, long ms)
-{
-    struct timespec limit = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    return kevent(kq, NULL, 0, events, n, &limit);
-}
-
-#define SOON  2000 /* ms: for what must come */
-#define NEVER 30   /* ms: for what must not */
-
-/* Exactly one event must come, this one. */
-static struct kevent expect_one(int kq, int ident, filter_t filter)
-{
-    struct kevent ev[4];
-    int n = wait_for(kq, ev, 4, SOON);
-    cr_assert_eq(n, 1, "%d events instead of one", n);
-    cr_assert_eq(ev[0].ident, (uintptr_t)ident);
-    cr_assert_eq(ev[0].filter, filter);
-    cr_assert_eq(ev[0].flags & EV_ERROR, 0);
-    return ev[0];
-}
-
-static void expect_none(int kq)
-{
-    struct kevent ev[4];
-    int n = wait_for(kq, ev, 4, NEVER);
-    cr_assert_eq(n, 0, "%d events instead of none", n);
-}
-
-static int kqueue_new(void)
-{
-    int kq = kqueue();
-    cr_assert_geq(kq, 0, "kqueue: %s", strerror(errno));
-    return kq;
-}
-
-static int listener_new(int family)
-{
-    struct sockaddr_storage addr;
-    socklen_t size = sizeof(struct sockaddr_in);
-    memset(&addr, 0, sizeof(addr));
-    if (family == AF_INET6) {
-        struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(void *)&addr;
-        in6->sin6_family = AF_INET6;
-        in6->sin6_addr = in6addr_loopback;
-        size = sizeof(*in6);
-    } else {
-        struct sockaddr_in *in = (struct sockaddr_in *)(void *)&addr;
-        in->sin_family = AF_INET;
-        in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    }
-    int fd = socket(family, SOCK_STREAM, 0);
-    if (fd < 0)
-        return -1;
-    if (bind(fd, (struct sockaddr *)(void *)&addr, size) < 0 || listen(fd, 16) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-static int ipv6_or_none(void)
-{
-    int fd = listener_new(AF_INET6);
-    if (fd < 0)
-        return 0;
-    close(fd);
-    return AF_INET6;
-}
-
-static int connect_to(int listener)
-{
-    struct sockaddr_storage addr;
-    socklen_t size = sizeof(addr);
-    cr_assert_eq(getsockname(listener, (struct sockaddr *)(void *)&addr, &size), 0);
-    int fd = socket(addr.ss_family, SOCK_STREAM, 0);
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(connect(fd, (struct sockaddr *)(void *)&addr, size), 0, "%s", strerror(errno));
-    return fd;
-}
-
-static void nonblocking(int fd)
-{
-    cr_assert_eq(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK), 0);
-}
-
-/* Two connected stream sockets: end[0] is watched, end[1] is the peer. */
-struct pair {
-    int end[2];
-};
-
-static struct pair pair_new(int family)
-{
-    struct pair p;
-    if (family == AF_UNIX) {
-        cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, p.end), 0);
-    } else {
-        int listener = listener_new(family);
-        cr_assert_geq(listener, 0);
-        p.end[1] = connect_to(listener);
-        p.end[0] = accept(listener, NULL, NULL);
-        cr_assert_geq(p.end[0], 0);
-        close(listener);
-    }
-    nonblocking(p.end[0]);
-    nonblocking(p.end[1]);
-    return p;
-}
-
-static void pair_close(struct pair p)
-{
-    close(p.end[0]);
-    close(p.end[1]);
-}
-
-/* Sends n bytes to the watched end, and returns when `total` of them wait there. */
-static void feed(struct pair p, size_t n, int total)
-{
-    static const char bytes[64];
-    int waiting = 0;
-    cr_assert_eq(write(p.end[1], bytes, n), (ssize_t)n);
-    for (int i = 0; i < 2000 && waiting < total; i++) {
-        cr_assert_eq(ioctl(p.end[0], FIONREAD, &waiting), 0);
-        if (waiting < total)
-            sleep_ms(1);
-    }
-    cr_assert_eq(waiting, total);
-}
-
-static void eat(struct pair p, size_t n)
-{
-    char bytes[64];
-    cr_assert_eq(read(p.end[0], bytes, n), (ssize_t)n);
-}
-
 /* Closes the peer so that it sends RST. */
-static void reset(struct pair p)
+static void reset(struct pair pair)
 {
     struct linger hard = {.l_onoff = 1, .l_linger = 0};
-    cr_assert_eq(setsockopt(p.end[1], SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), 0);
-    close(p.end[1]);
+    cr_assert_eq(setsockopt(pair.end[1], SOL_SOCKET, SO_LINGER, &hard, sizeof hard), 0);
+    close(pair.end[1]);
 }
 
+/* Writes until there is no room, and none comes: the peer's buffer takes some bytes later. */
 static void fill(int fd)
 {
     static const char bytes[65536];
-    /* Twice, with a pause: the peer's buffer takes some more in the meantime. */
-    for (int i = 0; i < 2; i++) {
-        while (write(fd, bytes, sizeof(bytes)) > 0)
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    do {
+        while (write(fd, bytes, sizeof bytes) > 0)
             continue;
-        sleep_ms(20);
-    }
+    } while (poll(&room, 1, NEVER) == 1);
 }
 
-static void drain(int fd)
+/* Reads from one end until the other has room again. */
+static void drain(int from, int to)
 {
     char bytes[65536];
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    while (poll(&p, 1, 50) > 0 && read(fd, bytes, sizeof(bytes)) > 0)
-        continue;
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    struct pollfd room = {.fd = to, .events = POLLOUT};
+    while (poll(&room, 1, 0) == 0)
+        if (read(from, bytes, sizeof bytes) <= 0)
+            sleep_ms(1);
 }
 
 /* ---- Registration and changelist ------------------------------------------------------------- */
@@ -262,11 +68,9 @@ STATEMENT(s01_ident_and_filter_are_the_key,
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
-        struct kevent ev[4], list[3] = {change(p.end[0], EVFILT_READ, EV_ADD, 1),
-                                        change(p.end[0], EVFILT_READ, EV_ADD, 2),
-                                        change(p.end[0], EVFILT_WRITE, EV_ADD, 3)};
+        struct kevent ev[4], list[3] = {tagged(p.end[0], EVFILT_READ, EV_ADD, 1),
+                                        tagged(p.end[0], EVFILT_READ, EV_ADD, 2),
+                                        tagged(p.end[0], EVFILT_WRITE, EV_ADD, 3)};
         feed(p, 5, 5);
         cr_assert_eq(kevent(kq, list, 3, NULL, 0, NULL), 0);
         int n = wait_for(kq, ev, 4, SOON);
@@ -274,8 +78,6 @@ STATEMENT(s01_ident_and_filter_are_the_key,
         for (int i = 0; i < 2; i++)
             cr_assert_eq(ev[i].udata, tag(ev[i].filter == EVFILT_READ ? 2 : 3));
         cr_assert_neq(ev[0].filter, ev[1].filter);
-        pair_close(p);
-        close(kq);
     }
 }
 
@@ -283,15 +85,11 @@ STATEMENT(s02_add_looks_at_once, "what is pending at EV_ADD comes back from the 
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
-        struct kevent ev, add_it = change(p.end[0], EVFILT_READ, EV_ADD | EV_CLEAR, 7);
+        struct kevent ev, add_it = tagged(p.end[0], EVFILT_READ, EV_ADD | EV_CLEAR, 7);
         feed(p, 5, 5);
         cr_assert_eq(kevent(kq, &add_it, 1, &ev, 1, NULL), 1);
         cr_assert_eq(ev.data, 5);
         cr_assert_eq(ev.udata, tag(7));
-        pair_close(p);
-        close(kq);
     }
 }
 
@@ -299,42 +97,32 @@ STATEMENT(s03_add_again_looks_again, "EV_ADD of an EV_CLEAR knote with unread da
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, EV_CLEAR);
         feed(p, 5, 5);
         expect_one(kq, p.end[0], EVFILT_READ);
         expect_none(kq);
         add(kq, p.end[0], EVFILT_READ, EV_CLEAR);
         expect_one(kq, p.end[0], EVFILT_READ);
-        pair_close(p);
-        close(kq);
     }
 }
 
 STATEMENT(s05_add_again_keeps_the_manner,
           "EV_ADD does not change a knote's EV_CLEAR; EV_DELETE and EV_ADD does")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
     add(kq, p.end[0], EVFILT_READ, 0);
     add(kq, p.end[0], EVFILT_READ, EV_CLEAR);
     feed(p, 5, 5);
     expect_one(kq, p.end[0], EVFILT_READ);
     expect_one(kq, p.end[0], EVFILT_READ); /* still level */
-    cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DELETE, 0)), 0);
+    cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DELETE)), 0);
     add(kq, p.end[0], EVFILT_READ, EV_CLEAR);
     expect_one(kq, p.end[0], EVFILT_READ);
     expect_none(kq);
-    pair_close(p);
-    close(kq);
 }
 
 STATEMENT(s05_add_again_keeps_oneshot_and_dispatch,
           "EV_ADD with EV_ONESHOT or EV_DISPATCH leaves a level knote level")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
     add(kq, p.end[0], EVFILT_READ, 0);
     feed(p, 5, 5);
     add(kq, p.end[0], EVFILT_READ, EV_ONESHOT);
@@ -342,39 +130,31 @@ STATEMENT(s05_add_again_keeps_oneshot_and_dispatch,
     add(kq, p.end[0], EVFILT_READ, EV_DISPATCH);
     expect_one(kq, p.end[0], EVFILT_READ);
     expect_one(kq, p.end[0], EVFILT_READ);
-    pair_close(p);
-    close(kq);
 }
 
 STATEMENT(s08_unknown_knote_is_enoent, "EV_DELETE, EV_ENABLE or no flag: ENOENT if there is none")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
     const flags_t flags[] = {EV_DELETE, EV_ENABLE, EV_DISABLE, 0};
-    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-        cr_expect_eq(apply(kq, change(p.end[0], EVFILT_READ, flags[i], 0)), ENOENT);
-        cr_expect_eq(apply(kq, change(p.end[0], EVFILT_WRITE, flags[i], 0)), ENOENT);
-        cr_expect_eq(apply(kq, change(1, EVFILT_TIMER, flags[i], 0)), ENOENT);
-        cr_expect_eq(apply(kq, change(SIGUSR1, EVFILT_SIGNAL, flags[i], 0)), ENOENT);
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        cr_expect_eq(apply(kq, change(p.end[0], EVFILT_READ, flags[i])), ENOENT);
+        cr_expect_eq(apply(kq, change(p.end[0], EVFILT_WRITE, flags[i])), ENOENT);
+        cr_expect_eq(apply(kq, change(1, EVFILT_TIMER, flags[i])), ENOENT);
+        cr_expect_eq(apply(kq, change(SIGUSR1, EVFILT_SIGNAL, flags[i])), ENOENT);
     }
     /* One filter of a descriptor does not stand for the other. */
     add(kq, p.end[0], EVFILT_READ, 0);
-    cr_expect_eq(apply(kq, change(p.end[0], EVFILT_WRITE, EV_DELETE, 0)), ENOENT);
-    pair_close(p);
-    close(kq);
+    cr_expect_eq(apply(kq, change(p.end[0], EVFILT_WRITE, EV_DELETE)), ENOENT);
 }
 
 STATEMENT(s08_closed_descriptor_is_ebadf, "a change to a closed descriptor: EBADF")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
     add(kq, p.end[0], EVFILT_READ, 0);
     pair_close(p);
     const flags_t flags[] = {EV_ADD, EV_DELETE, EV_ENABLE, 0};
-    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-        cr_expect_eq(apply(kq, change(p.end[0], EVFILT_READ, flags[i], 0)), EBADF);
-        cr_expect_eq(apply(kq, change(p.end[1], EVFILT_WRITE, flags[i], 0)), EBADF);
-        cr_expect_eq(apply(kq, change(p.end[1], EVFILT_VNODE, flags[i], 0)), EBADF);
+    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        cr_expect_eq(apply(kq, change(p.end[0], EVFILT_READ, flags[i])), EBADF);
+        cr_expect_eq(apply(kq, change(p.end[1], EVFILT_WRITE, flags[i])), EBADF);
+        cr_expect_eq(apply(kq, change(p.end[1], EVFILT_VNODE, flags[i])), EBADF);
     }
     close(kq);
     struct kevent ev;
@@ -384,11 +164,7 @@ STATEMENT(s08_closed_descriptor_is_ebadf, "a change to a closed descriptor: EBAD
 
 STATEMENT(s08_unknown_filter_is_einval, "a filter that does not exist: EINVAL")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
-    cr_expect_eq(apply(kq, change(p.end[0], (filter_t)-100, EV_ADD, 0)), EINVAL);
-    pair_close(p);
-    close(kq);
+    cr_expect_eq(apply(kq, change(p.end[0], (filter_t)-100, EV_ADD)), EINVAL);
 }
 
 STATEMENT(s10_a_failing_change_is_an_entry,
@@ -396,10 +172,8 @@ STATEMENT(s10_a_failing_change_is_an_entry,
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
-        struct kevent ev[4], list[2] = {change(p.end[0], EVFILT_WRITE, EV_DELETE, 0),
-                                        change(p.end[0], EVFILT_READ, EV_ADD, 0)};
+        struct kevent ev[4], list[2] = {change(p.end[0], EVFILT_WRITE, EV_DELETE),
+                                        change(p.end[0], EVFILT_READ, EV_ADD)};
         cr_assert_eq(kevent(kq, list, 2, ev, 4, NULL), 1);
         cr_assert(ev[0].flags & EV_ERROR);
         cr_assert_eq(ev[0].data, ENOENT);
@@ -407,55 +181,42 @@ STATEMENT(s10_a_failing_change_is_an_entry,
         cr_assert_eq(ev[0].filter, EVFILT_WRITE);
         feed(p, 1, 1);
         expect_one(kq, p.end[0], EVFILT_READ);
-        pair_close(p);
-        close(kq);
     }
 }
 
 STATEMENT(s11_without_room_the_list_stops,
           "with nevents 0 a failing change is -1 and errno, and the rest is not applied")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
-    struct kevent list[3] = {change(p.end[0], EVFILT_READ, EV_ADD, 0),
-                             change(p.end[0], EVFILT_WRITE, EV_DELETE, 0),
-                             change(p.end[1], EVFILT_WRITE, EV_ADD, 0)};
+    struct kevent list[3] = {change(p.end[0], EVFILT_READ, EV_ADD),
+                             change(p.end[0], EVFILT_WRITE, EV_DELETE),
+                             change(p.end[1], EVFILT_WRITE, EV_ADD)};
     errno = 0;
     cr_assert_eq(kevent(kq, list, 3, NULL, 0, NULL), -1);
     cr_assert_eq(errno, ENOENT);
     expect_none(kq); /* end[1] would be writable */
     feed(p, 1, 1);
     expect_one(kq, p.end[0], EVFILT_READ); /* what came before was applied */
-    pair_close(p);
-    close(kq);
 }
 
 STATEMENT(s12_errors_come_alone_and_at_once,
           "if there is an error entry, kevent() returns at once with only those")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
-    struct kevent ev[4], bad = change(p.end[0], EVFILT_WRITE, EV_DELETE, 0);
+    struct kevent ev[4], bad = change(p.end[0], EVFILT_WRITE, EV_DELETE);
     double start = now();
-    cr_assert_eq(kevent(kq, &bad, 1, ev, 4, NULL), 1); /* would wait for ever */
+    cr_assert_eq(kevent(kq, &bad, 1, ev, 4, NULL), 1); /* would wait forever */
     cr_assert_lt(now() - start, 1.0);
     add(kq, p.end[0], EVFILT_READ, EV_CLEAR);
     feed(p, 5, 5);
     cr_assert_eq(kevent(kq, &bad, 1, ev, 4, NULL), 1);
     cr_assert(ev[0].flags & EV_ERROR);
     expect_one(kq, p.end[0], EVFILT_READ); /* not mixed in, and not lost */
-    pair_close(p);
-    close(kq);
 }
 
 STATEMENT(s14_receipts, "EV_RECEIPT: an entry for each change, data 0, and no event is taken")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
     feed(p, 5, 5);
-    struct kevent ev[4],
-        list[2] = {change(p.end[0], EVFILT_READ, EV_ADD | EV_CLEAR | EV_RECEIPT, 0),
-                   change(p.end[0], EVFILT_WRITE, EV_ADD | EV_CLEAR | EV_RECEIPT, 0)};
+    struct kevent ev[4], list[2] = {change(p.end[0], EVFILT_READ, EV_ADD | EV_CLEAR | EV_RECEIPT),
+                                    change(p.end[0], EVFILT_WRITE, EV_ADD | EV_CLEAR | EV_RECEIPT)};
     cr_assert_eq(kevent(kq, list, 2, ev, 4, NULL), 2);
     for (int i = 0; i < 2; i++) {
         cr_expect(ev[i].flags & EV_ERROR);
@@ -463,70 +224,56 @@ STATEMENT(s14_receipts, "EV_RECEIPT: an entry for each change, data 0, and no ev
         cr_expect_eq(ev[i].filter, list[i].filter);
     }
     cr_assert_eq(wait_for(kq, ev, 4, SOON), 2);
-    pair_close(p);
-    close(kq);
 }
 
 STATEMENT(s16_changes_before_events, "changes are applied before events are collected")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
     struct timespec none = {0, 0};
-    struct kevent ev[4], list[2] = {change(p.end[0], EVFILT_READ, EV_DELETE, 0),
-                                    change(p.end[0], EVFILT_READ, EV_ADD, 9)};
+    struct kevent ev[4], list[2] = {change(p.end[0], EVFILT_READ, EV_DELETE),
+                                    tagged(p.end[0], EVFILT_READ, EV_ADD, 9)};
     add(kq, p.end[0], EVFILT_READ, 0);
     feed(p, 5, 5);
     cr_assert_eq(kevent(kq, list, 2, ev, 4, NULL), 1, "DELETE and ADD in one list");
     cr_assert_eq(ev[0].udata, tag(9));
     cr_assert_eq(kevent(kq, list, 1, ev, 4, &none), 0, "a pending event, deleted in this call");
-    pair_close(p);
-    close(kq);
 }
 
 STATEMENT(s16_one_array_for_both_lists, "the same array may hold the changes and take the events")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
     feed(p, 5, 5);
-    struct kevent both[4] = {change(p.end[0], EVFILT_READ, EV_ADD, 1),
-                             change(p.end[0], EVFILT_WRITE, EV_ADD, 2),
-                             change(p.end[1], EVFILT_WRITE, EV_ADD, 3)};
+    struct kevent both[4] = {tagged(p.end[0], EVFILT_READ, EV_ADD, 1),
+                             tagged(p.end[0], EVFILT_WRITE, EV_ADD, 2),
+                             tagged(p.end[1], EVFILT_WRITE, EV_ADD, 3)};
     cr_assert_eq(kevent(kq, both, 3, both, 4, NULL), 3);
     /* Entries overwrite changes that were read already, none that was not. */
-    struct kevent mixed[3] = {change(p.end[1], EVFILT_READ, EV_DELETE, 0),
-                              change(p.end[0], EVFILT_READ, EV_DELETE | EV_RECEIPT, 0),
-                              change(p.end[0], EVFILT_WRITE, EV_DELETE | EV_RECEIPT, 0)};
+    struct kevent mixed[3] = {change(p.end[1], EVFILT_READ, EV_DELETE),
+                              change(p.end[0], EVFILT_READ, EV_DELETE | EV_RECEIPT),
+                              change(p.end[0], EVFILT_WRITE, EV_DELETE | EV_RECEIPT)};
     cr_assert_eq(kevent(kq, mixed, 3, mixed, 3, NULL), 3);
     cr_assert_eq(mixed[0].data, ENOENT);
     cr_assert_eq(mixed[1].data, 0);
     cr_assert_eq(mixed[2].data, 0);
     expect_one(kq, p.end[1], EVFILT_WRITE);
-    pair_close(p);
-    close(kq);
 }
 
 STATEMENT(s17_no_room_no_wait, "nevents 0 returns at once whatever the timeout")
 {
-    int kq = kqueue_new();
     struct timespec limit = {.tv_sec = 5, .tv_nsec = 0};
     double start = now();
     cr_assert_eq(kevent(kq, NULL, 0, NULL, 0, &limit), 0);
     cr_assert_eq(kevent(kq, NULL, 0, NULL, 0, NULL), 0);
     cr_assert_lt(now() - start, 2.0);
-    close(kq);
 }
 
 static void *write_later(void *arg)
 {
-    sleep_ms(100);
+    sleep_ms(NEVER); /* the test waits in kevent() by now; if not, it passes and shows less */
     ssize_t n = write(*(int *)arg, "x", 1);
     return n == 1 ? arg : NULL;
 }
 
-STATEMENT(s18_timeouts, "NULL waits for ever, {0,0} only looks, anything else is a limit")
+STATEMENT(s18_timeouts, "NULL waits forever, {0,0} only looks, anything else is a limit")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
     struct kevent ev;
     pthread_t thread;
     add(kq, p.end[0], EVFILT_READ, 0);
@@ -534,19 +281,16 @@ STATEMENT(s18_timeouts, "NULL waits for ever, {0,0} only looks, anything else is
     cr_assert_eq(wait_for(kq, &ev, 1, 0), 0);
     cr_assert_lt(now() - start, 0.5);
     start = now();
-    cr_assert_eq(wait_for(kq, &ev, 1, 80), 0);
-    cr_assert_gt(now() - start, 0.079);
+    cr_assert_eq(wait_for(kq, &ev, 1, 40), 0);
+    cr_assert_gt(now() - start, 0.039);
     cr_assert_lt(now() - start, 2.0);
     cr_assert_eq(pthread_create(&thread, NULL, write_later, &p.end[1]), 0);
     cr_assert_eq(kevent(kq, NULL, 0, &ev, 1, NULL), 1);
     pthread_join(thread, NULL);
-    pair_close(p);
-    close(kq);
 }
 
 STATEMENT(s18_bad_timeouts, "a negative time, or a nanosecond count of a second or more: EINVAL")
 {
-    int kq = kqueue_new();
     const struct timespec bad[] = {{-1, 0}, {0, -1}, {0, 1000000000}};
     for (size_t i = 0; i < 3; i++) {
         struct kevent ev;
@@ -554,7 +298,6 @@ STATEMENT(s18_bad_timeouts, "a negative time, or a nanosecond count of a second 
         cr_expect_eq(kevent(kq, NULL, 0, &ev, 1, &bad[i]), -1);
         cr_expect_eq(errno, EINVAL);
     }
-    close(kq);
 }
 
 /* ---- Delivery -------------------------------------------------------------------------------- */
@@ -563,8 +306,6 @@ STATEMENT(s21_level, "without a flag, an event is reported on every call while i
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, 0);
         expect_none(kq);
         feed(p, 5, 5);
@@ -574,8 +315,6 @@ STATEMENT(s21_level, "without a flag, an event is reported on every call while i
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_READ).data, 3);
         eat(p, 3);
         expect_none(kq);
-        pair_close(p);
-        close(kq);
     }
 }
 
@@ -583,16 +322,12 @@ STATEMENT(s22_clear, "EV_CLEAR: once, and again on new activity, with the total 
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, EV_CLEAR);
         feed(p, 5, 5);
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_READ).data, 5);
         expect_none(kq);
         feed(p, 3, 8);
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_READ).data, 8);
-        pair_close(p);
-        close(kq);
     }
 }
 
@@ -600,15 +335,11 @@ STATEMENT(s23_clear_and_a_partial_read, "EV_CLEAR: a partial read is not new act
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, EV_CLEAR);
         feed(p, 10, 10);
         expect_one(kq, p.end[0], EVFILT_READ);
         eat(p, 4);
         expect_none(kq);
-        pair_close(p);
-        close(kq);
     }
 }
 
@@ -618,14 +349,11 @@ STATEMENT(s24_checked_again_at_retrieval, "write 5, read 5, kevent: nothing")
     {
         const flags_t manners[] = {0, EV_CLEAR, EV_DISPATCH};
         for (size_t i = 0; i < 3; i++) {
-            int kq = kqueue_new();
-            struct pair p = pair_new(family);
+            begin_again(family);
             add(kq, p.end[0], EVFILT_READ, manners[i]);
             feed(p, 5, 5);
             eat(p, 5);
             expect_none(kq);
-            pair_close(p);
-            close(kq);
         }
     }
 }
@@ -634,18 +362,14 @@ STATEMENT(s26_oneshot_deletes, "EV_ONESHOT: one event, then the knote is gone")
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, EV_ONESHOT);
         feed(p, 5, 5);
         expect_one(kq, p.end[0], EVFILT_READ);
         feed(p, 5, 10);
         expect_none(kq);
-        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DELETE, 0)), ENOENT);
+        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DELETE)), ENOENT);
         add(kq, p.end[0], EVFILT_READ, 0);
         expect_one(kq, p.end[0], EVFILT_READ);
-        pair_close(p);
-        close(kq);
     }
 }
 
@@ -653,18 +377,14 @@ STATEMENT(s27_dispatch_disables, "EV_DISPATCH: one event, then disabled until EV
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, EV_DISPATCH);
         for (int i = 1; i <= 3; i++) {
             feed(p, 5, 5 * i);
             cr_assert_eq(expect_one(kq, p.end[0], EVFILT_READ).data, 5 * i);
             expect_none(kq);
-            cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_ENABLE, 0)), 0);
+            cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_ENABLE)), 0);
         }
         expect_one(kq, p.end[0], EVFILT_READ); /* still unread */
-        pair_close(p);
-        close(kq);
     }
 }
 
@@ -674,18 +394,15 @@ STATEMENT(s29_disable_hides, "EV_DISABLE hides, EV_ENABLE reports what happened 
     {
         const flags_t manners[] = {0, EV_CLEAR};
         for (size_t i = 0; i < 2; i++) {
-            int kq = kqueue_new();
-            struct pair p = pair_new(family);
+            begin_again(family);
             add(kq, p.end[0], EVFILT_READ, manners[i]);
-            cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DISABLE, 1)), 0);
+            cr_assert_eq(apply(kq, tagged(p.end[0], EVFILT_READ, EV_DISABLE, 1)), 0);
             feed(p, 5, 5);
             expect_none(kq);
-            cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_ENABLE, 2)), 0);
+            cr_assert_eq(apply(kq, tagged(p.end[0], EVFILT_READ, EV_ENABLE, 2)), 0);
             struct kevent ev = expect_one(kq, p.end[0], EVFILT_READ);
             cr_assert_eq(ev.data, 5);
             cr_assert_eq(ev.udata, tag(2));
-            pair_close(p);
-            close(kq);
         }
     }
 }
@@ -694,17 +411,13 @@ STATEMENT(s29_pending_is_withheld, "what was pending when EV_DISABLE came is not
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, 0);
         add(kq, p.end[0], EVFILT_WRITE, EV_DISABLE);
         feed(p, 5, 5);
-        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DISABLE, 0)), 0);
+        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DISABLE)), 0);
         expect_none(kq);
         shutdown(p.end[1], SHUT_WR); /* not even the end of input */
         expect_none(kq);
-        pair_close(p);
-        close(kq);
     }
 }
 
@@ -712,29 +425,25 @@ STATEMENT(s29_disable_hides_the_end, "a disabled knote does not tell that the pe
 {
     const int families[] = {AF_INET, AF_UNIX};
     for (size_t i = 0; i < 2; i++) {
-        int kq = kqueue_new();
-        struct pair p = pair_new(families[i]);
+        begin_again(families[i]);
         add(kq, p.end[0], EVFILT_READ, EV_DISABLE);
         add(kq, p.end[0], EVFILT_WRITE, EV_DISABLE);
         reset(p);
         expect_none(kq);
         expect_none(kq);
-        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_ENABLE, 0)), 0);
+        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_ENABLE)), 0);
         cr_assert(expect_one(kq, p.end[0], EVFILT_READ).flags & EV_EOF);
-        close(p.end[0]);
-        close(kq);
     }
 }
 
 STATEMENT(s30_level_knotes_rotate, "more ready than room: (1 2)(3 4)(1 2), nobody is left out")
 {
-    int kq = kqueue_new();
-    struct pair p[4];
+    struct pair each[4];
     struct kevent ev[3][2];
     for (int i = 0; i < 4; i++) {
-        p[i] = pair_new(i % 2 == 0 ? AF_INET : AF_UNIX);
-        feed(p[i], 1, 1);
-        add(kq, p[i].end[0], EVFILT_READ, 0);
+        each[i] = pair_new(i % 2 == 0 ? AF_INET : AF_UNIX);
+        feed(each[i], 1, 1);
+        add(kq, each[i].end[0], EVFILT_READ, 0);
     }
     for (int i = 0; i < 3; i++)
         cr_assert_eq(wait_for(kq, ev[i], 2, SOON), 2);
@@ -743,20 +452,16 @@ STATEMENT(s30_level_knotes_rotate, "more ready than room: (1 2)(3 4)(1 2), nobod
             cr_assert_neq(ev[0][i].ident, ev[1][k].ident, "the second call brings the others");
     cr_assert(ev[2][0].ident == ev[0][0].ident || ev[2][0].ident == ev[0][1].ident);
     cr_assert(ev[2][1].ident == ev[0][0].ident || ev[2][1].ident == ev[0][1].ident);
-    for (int i = 0; i < 4; i++)
-        pair_close(p[i]);
-    close(kq);
 }
 
 STATEMENT(s30_none_is_lost, "EV_CLEAR knotes that found no room come with the next calls")
 {
-    int kq = kqueue_new();
-    struct pair p[5];
+    struct pair each[5];
     bool seen[5] = {false};
     for (int i = 0; i < 5; i++) {
-        p[i] = pair_new(AF_INET);
-        feed(p[i], 1, 1);
-        cr_assert_eq(apply(kq, change(p[i].end[0], EVFILT_READ, EV_ADD | EV_CLEAR, i)), 0);
+        each[i] = pair_new(AF_INET);
+        feed(each[i], 1, 1);
+        cr_assert_eq(apply(kq, tagged(each[i].end[0], EVFILT_READ, EV_ADD | EV_CLEAR, i)), 0);
     }
     for (int got = 0; got < 5;) {
         struct kevent ev[2];
@@ -770,24 +475,17 @@ STATEMENT(s30_none_is_lost, "EV_CLEAR knotes that found no room come with the ne
         got += n;
     }
     expect_none(kq);
-    for (int i = 0; i < 5; i++)
-        pair_close(p[i]);
-    close(kq);
 }
 
 STATEMENT(s31_many_triggers_one_event, "several triggers between two calls are one event")
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, EV_CLEAR);
         for (int i = 1; i <= 4; i++)
             feed(p, 2, 2 * i);
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_READ).data, 8);
         expect_none(kq);
-        pair_close(p);
-        close(kq);
     }
 }
 
@@ -795,26 +493,22 @@ STATEMENT(s32_close_removes, "close() removes the knotes; a reused number starts
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family), q = pair_new(family);
+        struct pair q = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, 0);
         add(kq, p.end[0], EVFILT_WRITE, 0);
         feed(p, 5, 5);
         close(p.end[0]);
         expect_none(kq);
-        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DELETE, 0)), EBADF);
+        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DELETE)), EBADF);
         cr_assert_eq(dup2(q.end[0], p.end[0]), p.end[0]);
         feed(q, 5, 5);
         expect_none(kq);
-        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_ENABLE, 0)), ENOENT);
-        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_WRITE, EV_ENABLE, 0)), ENOENT);
-        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_WRITE, EV_DELETE, 0)), ENOENT);
-        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_ADD | EV_CLEAR, 77)), 0);
+        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_ENABLE)), ENOENT);
+        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_WRITE, EV_ENABLE)), ENOENT);
+        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_WRITE, EV_DELETE)), ENOENT);
+        cr_assert_eq(apply(kq, tagged(p.end[0], EVFILT_READ, EV_ADD | EV_CLEAR, 77)), 0);
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_READ).udata, tag(77));
         expect_none(kq); /* EV_CLEAR counted: nothing was left of the old knote */
-        pair_close(p);
-        pair_close(q);
-        close(kq);
     }
 }
 
@@ -822,26 +516,19 @@ STATEMENT(s32_close_removes_despite_a_dup, "close() removes the knotes though a 
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, 0);
         add(kq, p.end[0], EVFILT_WRITE, 0);
-        int copy = dup(p.end[0]);
+        cr_assert_geq(dup(p.end[0]), 0);
         feed(p, 5, 5);
         close(p.end[0]);
         expect_none(kq);
-        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DELETE, 0)), EBADF);
+        cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DELETE)), EBADF);
         expect_none(kq);
-        close(copy);
-        close(p.end[1]);
-        close(kq);
     }
 }
 
 STATEMENT(s33_a_dup_is_its_own, "a dup'ed descriptor, registered, gives its own event")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
     struct kevent ev[4];
     int copy = dup(p.end[0]);
     add(kq, p.end[0], EVFILT_READ, 0);
@@ -849,17 +536,13 @@ STATEMENT(s33_a_dup_is_its_own, "a dup'ed descriptor, registered, gives its own 
     feed(p, 5, 5);
     cr_assert_eq(wait_for(kq, ev, 4, SOON), 2);
     cr_assert_neq(ev[0].ident, ev[1].ident);
-    close(copy);
-    pair_close(p);
-    close(kq);
 }
 
 /* After the last event is gone it may go on to be readable, until a kevent() finds nothing: the
  * BSDs look at the knotes only then. */
 STATEMENT(s34_a_kqueue_is_pollable, "a kqueue is readable while events are pending")
 {
-    int kq = kqueue_new(), outer = kqueue_new();
-    struct pair p = pair_new(AF_INET);
+    int outer = kqueue_new();
     struct pollfd pollable = {.fd = kq, .events = POLLIN};
     add(kq, p.end[0], EVFILT_READ, 0);
     add(outer, kq, EVFILT_READ, 0);
@@ -873,9 +556,6 @@ STATEMENT(s34_a_kqueue_is_pollable, "a kqueue is readable while events are pendi
     cr_assert_eq(poll(&pollable, 1, NEVER), 0, "readable, though kevent() has just found nothing");
     add(kq, p.end[0], EVFILT_WRITE, 0);
     cr_assert_eq(poll(&pollable, 1, SOON), 1, "WRITE counts as well");
-    pair_close(p);
-    close(outer);
-    close(kq);
 }
 
 STATEMENT(s34_a_child_has_no_kqueue, "a kqueue is not inherited by fork()")
@@ -883,7 +563,7 @@ STATEMENT(s34_a_child_has_no_kqueue, "a kqueue is not inherited by fork()")
 #ifdef KQUEUE_OVER_EPOLL
     cr_skip_test("fork() copies every descriptor of Linux; the header forbids the child to use it");
 #endif
-    int kq = kqueue_new(), status = 0;
+    int status = 0;
     pid_t child = fork();
     cr_assert_geq(child, 0);
     if (child == 0)
@@ -891,7 +571,6 @@ STATEMENT(s34_a_child_has_no_kqueue, "a kqueue is not inherited by fork()")
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_assert(WIFEXITED(status));
     cr_assert_eq(WEXITSTATUS(status), 0, "the child has its descriptor");
-    close(kq);
 }
 
 /* ---- Sockets --------------------------------------------------------------------------------- */
@@ -902,19 +581,16 @@ STATEMENT(s35_data_counts_bytes, "READ: data is the number of bytes that can be 
     for (size_t i = 0; i < 3; i++) {
         if (families[i] == 0)
             continue;
-        int kq = kqueue_new();
-        struct pair p = pair_new(families[i]);
+        begin_again(families[i]);
         add(kq, p.end[0], EVFILT_READ, 0);
         feed(p, 17, 17);
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_READ).data, 17);
-        pair_close(p);
-        close(kq);
     }
 }
 
 STATEMENT(s35_data_counts_bytes_in_a_pipe, "READ of a pipe: the same")
 {
-    int kq = kqueue_new(), end[2];
+    int end[2];
     cr_assert_eq(pipe(end), 0);
     add(kq, end[0], EVFILT_READ, 0);
     cr_assert_eq(write(end[1], "seven", 5), 5);
@@ -923,22 +599,20 @@ STATEMENT(s35_data_counts_bytes_in_a_pipe, "READ of a pipe: the same")
     struct kevent ev = expect_one(kq, end[0], EVFILT_READ);
     cr_assert(ev.flags & EV_EOF);
     cr_assert_eq(ev.data, 5);
-    close(end[0]);
-    close(kq);
 }
 
 STATEMENT(s35_data_counts_connections, "READ of a listener: data is the connections that wait")
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new(), listener = listener_new(family), client[3];
+        int listener = listener_new(family);
         struct kevent ev;
         cr_assert_geq(listener, 0);
         nonblocking(listener);
         add(kq, listener, EVFILT_READ, 0);
         expect_none(kq);
         for (int i = 0; i < 3; i++)
-            client[i] = connect_to(listener);
+            connect_to(listener);
         for (int i = 0; i < 200; i++) { /* the last may still be on its way */
             ev = expect_one(kq, listener, EVFILT_READ);
             if (ev.data == 3)
@@ -951,19 +625,15 @@ STATEMENT(s35_data_counts_connections, "READ of a listener: data is the connecti
         close(accept(listener, NULL, NULL));
         close(accept(listener, NULL, NULL));
         expect_none(kq);
-        for (int i = 0; i < 3; i++)
-            close(client[i]);
-        close(listener);
-        close(kq);
     }
 }
 
-/* Waits until READ says EV_EOF; before, the bytes alone may be reported. */
-static struct kevent expect_eof(int kq, int fd, filter_t filter)
+/* Waits until the filter says EV_EOF. Before the end arrives, it may report bytes or room alone. */
+static struct kevent expect_eof(int queue, int fd, filter_t filter)
 {
     struct kevent ev;
     for (int i = 0; i < 200; i++) {
-        ev = expect_one(kq, fd, filter);
+        ev = expect_one(queue, fd, filter);
         if (ev.flags & EV_EOF)
             break;
         sleep_ms(5);
@@ -977,8 +647,6 @@ STATEMENT(s37_eof_comes_with_the_data, "the peer's shutdown: EV_EOF together wit
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, 0);
         feed(p, 5, 5);
         shutdown(p.end[1], SHUT_WR);
@@ -989,8 +657,6 @@ STATEMENT(s37_eof_comes_with_the_data, "the peer's shutdown: EV_EOF together wit
             cr_assert(ev.flags & EV_EOF);
             cr_assert_eq(ev.data, 0);
         }
-        pair_close(p);
-        close(kq);
     }
 }
 
@@ -998,14 +664,10 @@ STATEMENT(s37_eof_once_with_clear, "EV_CLEAR reports the end once")
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_READ, EV_CLEAR);
         shutdown(p.end[1], SHUT_WR);
         expect_eof(kq, p.end[0], EVFILT_READ);
         expect_none(kq);
-        pair_close(p);
-        close(kq);
     }
 }
 
@@ -1013,17 +675,14 @@ STATEMENT(s38_the_peers_fin_is_not_eof_on_write, "WRITE has no EV_EOF after the 
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
+        struct pollfd fin = {.fd = p.end[0], .events = POLLIN};
         add(kq, p.end[0], EVFILT_WRITE, 0);
         shutdown(p.end[1], SHUT_WR);
-        sleep_ms(20);
+        cr_assert_eq(poll(&fin, 1, SOON), 1);
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_WRITE).flags & EV_EOF, 0);
         close(p.end[1]);
-        sleep_ms(20);
+        sleep_ms(NEVER); /* the peer sends nothing more that a test could wait for */
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_WRITE).flags & EV_EOF, 0);
-        close(p.end[0]);
-        close(kq);
     }
 }
 
@@ -1031,14 +690,10 @@ STATEMENT(s38_a_reset_is_eof_on_write, "WRITE says EV_EOF after an RST")
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_WRITE, 0);
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_WRITE).flags & EV_EOF, 0);
         reset(p);
         expect_eof(kq, p.end[0], EVFILT_WRITE);
-        close(p.end[0]);
-        close(kq);
     }
 }
 
@@ -1049,42 +704,31 @@ STATEMENT(s38_own_shutdown_is_eof_on_write, "WRITE says EV_EOF after our own shu
 #endif
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_WRITE, 0);
         shutdown(p.end[0], SHUT_WR);
         expect_eof(kq, p.end[0], EVFILT_WRITE);
-        pair_close(p);
-        close(kq);
     }
 }
 
 STATEMENT(s38_unix_close_is_eof_on_write, "WRITE of an AF_UNIX socket says EV_EOF: the peer closed")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_UNIX);
+    begin_again(AF_UNIX);
     add(kq, p.end[0], EVFILT_WRITE, 0);
     cr_assert_eq(expect_one(kq, p.end[0], EVFILT_WRITE).flags & EV_EOF, 0);
     close(p.end[1]);
     expect_eof(kq, p.end[0], EVFILT_WRITE);
-    close(p.end[0]);
-    close(kq);
 }
 
 STATEMENT(s39_a_reset_is_eof_on_read, "after an RST READ says EV_EOF, and recv() what happened")
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         char byte;
         add(kq, p.end[0], EVFILT_READ, 0);
         reset(p);
         expect_eof(kq, p.end[0], EVFILT_READ);
         cr_assert_eq(recv(p.end[0], &byte, 1, 0), -1);
         cr_assert_eq(errno, ECONNRESET);
-        close(p.end[0]);
-        close(kq);
     }
 }
 
@@ -1095,20 +739,16 @@ STATEMENT(s39_a_reset_has_its_errno, "after an RST fflags is ECONNRESET")
 #elif defined(__NetBSD__)
     cr_skip_test("NetBSD may report the end before it records the error");
 #endif
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
     add(kq, p.end[0], EVFILT_READ, 0);
     reset(p);
     cr_assert_eq(expect_eof(kq, p.end[0], EVFILT_READ).fflags, (fflags_t)ECONNRESET);
-    close(p.end[0]);
-    close(kq);
 }
 
 /* Starts to connect to a port where nobody listens. Returns -1 if the refusal came at once. */
 static int connect_refused(int family)
 {
     struct sockaddr_storage addr;
-    socklen_t size = sizeof(addr);
+    socklen_t size = sizeof addr;
     int listener = listener_new(family);
     cr_assert_geq(listener, 0);
     cr_assert_eq(getsockname(listener, (struct sockaddr *)(void *)&addr, &size), 0);
@@ -1126,16 +766,14 @@ STATEMENT(s40_a_refused_connect, "a refused connect(): WRITE with EV_EOF, never 
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new(), error = 0, fd = connect_refused(family);
-        socklen_t size = sizeof(error);
+        int error = 0, fd = connect_refused(family);
+        socklen_t size = sizeof error;
         if (fd < 0)
             cr_skip_test("this system refuses at once");
         add(kq, fd, EVFILT_WRITE, 0);
         expect_eof(kq, fd, EVFILT_WRITE);
         cr_assert_eq(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size), 0);
         cr_assert_eq(error, ECONNREFUSED);
-        close(fd);
-        close(kq);
     }
 }
 
@@ -1144,108 +782,89 @@ STATEMENT(s40_a_refused_connect_has_its_errno, "a refused connect(): fflags is E
 #ifdef KQUEUE_OVER_EPOLL
     cr_skip_test("asking Linux for the error takes it away from SO_ERROR; the layer leaves it");
 #endif
-    int kq = kqueue_new(), fd = connect_refused(AF_INET);
+    int fd = connect_refused(AF_INET);
     if (fd < 0)
         cr_skip_test("this system refuses at once");
     add(kq, fd, EVFILT_WRITE, 0);
     cr_assert_eq(expect_eof(kq, fd, EVFILT_WRITE).fflags, (fflags_t)ECONNREFUSED);
-    close(fd);
-    close(kq);
 }
 
 STATEMENT(s41_write_data_is_free_space, "WRITE: data is the free space; silent while it is full")
 {
     EACH_FAMILY(family)
     {
-        int kq = kqueue_new();
-        struct pair p = pair_new(family);
         add(kq, p.end[0], EVFILT_WRITE, 0);
         data_t empty = expect_one(kq, p.end[0], EVFILT_WRITE).data;
         cr_assert_geq(empty, 1024);
         fill(p.end[0]);
         expect_none(kq);
-        drain(p.end[1]);
+        drain(p.end[1], p.end[0]);
         cr_assert_geq(expect_one(kq, p.end[0], EVFILT_WRITE).data, 1);
-        pair_close(p);
-        close(kq);
     }
 }
 
 STATEMENT(s41_write_of_a_pipe, "WRITE of a pipe: fires while there is room")
 {
-    int kq = kqueue_new(), end[2];
+    int end[2];
     cr_assert_eq(pipe(end), 0);
+    nonblocking(end[0]);
     nonblocking(end[1]);
     add(kq, end[1], EVFILT_WRITE, 0);
     cr_assert_geq(expect_one(kq, end[1], EVFILT_WRITE).data, 512);
     fill(end[1]);
     expect_none(kq);
-    drain(end[0]);
+    drain(end[0], end[1]);
     expect_one(kq, end[1], EVFILT_WRITE);
-    close(end[0]);
-    close(end[1]);
-    close(kq);
 }
 
 /* ---- Timers, signals, user events, files ----------------------------------------------------- */
 
-static int timer(int kq, int ident, flags_t flags, data_t ms)
-{
-    struct kevent ev = change(ident, EVFILT_TIMER, flags, 0);
-    ev.data = ms;
-    return apply(kq, ev);
-}
-
+/* These two sleep, for a timer is about time. A busy machine lets them sleep longer than they ask
+ * for. Then the timer has expired more often, never less. */
 STATEMENT(s46_timers_repeat, "a timer counts milliseconds, repeats, and reports once per call")
 {
-    int kq = kqueue_new();
+    enum { PERIOD = 40 };
     double start = now();
-    cr_assert_eq(timer(kq, 1, EV_ADD, 40), 0);
-    cr_assert_geq(expect_one(kq, 1, EVFILT_TIMER).data, 1);
+    cr_assert_eq(timer(kq, 1, EV_ADD, PERIOD), 0);
+    data_t reported = expect_one(kq, 1, EVFILT_TIMER).data;
+    cr_assert_geq(reported, 1);
     double first = now() - start;
     cr_assert_gt(first, 0.035);
     cr_assert_lt(first, 1.0);
-    sleep_ms(210);
-    cr_assert_geq(expect_one(kq, 1, EVFILT_TIMER).data, 4, "expirations add up");
-    struct kevent ev;
-    cr_assert_eq(wait_for(kq, &ev, 1, 0), 0, "EV_CLEAR is implied");
-    expect_one(kq, 1, EVFILT_TIMER);
+    sleep_ms(4 * PERIOD + 5);
+    struct kevent ev = expect_one(kq, 1, EVFILT_TIMER);
+    cr_assert_geq(ev.data, 4, "expirations add up");
+    reported += ev.data + expect_one(kq, 1, EVFILT_TIMER).data;
+    double periods = (now() - start) * 1000 / PERIOD;
+    cr_assert_lt((double)reported, periods + 1, "EV_CLEAR is implied: none is reported twice");
     cr_assert_eq(timer(kq, 1, EV_DELETE, 0), 0);
-    struct timespec some = {.tv_sec = 0, .tv_nsec = 100000000};
-    cr_assert_eq(kevent(kq, NULL, 0, &ev, 1, &some), 0);
+    cr_assert_eq(wait_for(kq, &ev, 1, 2 * PERIOD + 5), 0);
     cr_assert_eq(timer(kq, 1, EV_DELETE, 0), ENOENT);
-    close(kq);
 }
 
 STATEMENT(s46_timers_once, "EV_ONESHOT: the timer fires once and is gone")
 {
-    int kq = kqueue_new();
-    cr_assert_eq(timer(kq, 1, EV_ADD | EV_ONESHOT, 20), 0);
-    sleep_ms(90); /* however late it is looked at */
+    enum { PERIOD = 10 };
+    cr_assert_eq(timer(kq, 1, EV_ADD | EV_ONESHOT, PERIOD), 0);
+    sleep_ms(4 * PERIOD); /* however late it is looked at */
     cr_assert_eq(expect_one(kq, 1, EVFILT_TIMER).data, 1);
-    expect_none(kq);
+    expect_none(kq); /* NEVER is longer than the period */
     cr_assert_eq(timer(kq, 1, EV_DELETE, 0), ENOENT);
-    close(kq);
 }
 
 STATEMENT(s46_timers_have_their_own_idents, "timer 5 and descriptor 5 are two things")
 {
-    int kq = kqueue_new();
-    struct pair p = pair_new(AF_INET);
     add(kq, p.end[0], EVFILT_READ, 0);
     cr_assert_eq(timer(kq, p.end[0], EV_ADD, 20), 0);
     expect_one(kq, p.end[0], EVFILT_TIMER);
-    cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DELETE, 0)), 0);
+    cr_assert_eq(apply(kq, change(p.end[0], EVFILT_READ, EV_DELETE)), 0);
     expect_one(kq, p.end[0], EVFILT_TIMER);
     close(p.end[0]);
     expect_one(kq, p.end[0], EVFILT_TIMER);
-    close(p.end[1]);
-    close(kq);
 }
 
 STATEMENT(s49_ignored_signals_are_seen, "SIG_IGN first, then EV_ADD: the signal is an event")
 {
-    int kq = kqueue_new();
     signal(SIGHUP, SIG_IGN);
     signal(SIGUSR1, SIG_IGN);
     add(kq, SIGHUP, EVFILT_SIGNAL, 0);
@@ -1256,26 +875,23 @@ STATEMENT(s49_ignored_signals_are_seen, "SIG_IGN first, then EV_ADD: the signal 
     expect_none(kq); /* EV_CLEAR is implied */
     kill(getpid(), SIGUSR1);
     cr_assert_eq(expect_one(kq, SIGUSR1, EVFILT_SIGNAL).data, 1);
-    cr_assert_eq(apply(kq, change(SIGUSR1, EVFILT_SIGNAL, EV_DELETE, 0)), 0);
+    cr_assert_eq(apply(kq, change(SIGUSR1, EVFILT_SIGNAL, EV_DELETE)), 0);
     kill(getpid(), SIGUSR1);
     expect_none(kq);
-    close(kq);
 }
 
 STATEMENT(s49_a_signal_interrupts_the_wait, "a signal from outside wakes a waiting kevent()")
 {
-    int kq = kqueue_new();
     signal(SIGTERM, SIG_IGN);
     add(kq, SIGTERM, EVFILT_SIGNAL, 0);
     pid_t me = getpid(), child = fork();
     cr_assert_geq(child, 0);
     if (child == 0) {
-        sleep_ms(100);
+        sleep_ms(NEVER); /* see write_later() */
         kill(me, SIGTERM);
         _exit(0);
     }
     expect_one(kq, SIGTERM, EVFILT_SIGNAL);
-    close(kq);
 }
 
 STATEMENT(s49_signals_are_counted, "data is the number of signals since the last report")
@@ -1283,13 +899,11 @@ STATEMENT(s49_signals_are_counted, "data is the number of signals since the last
 #ifdef KQUEUE_OVER_EPOLL
     cr_skip_test("equal signals that wait in a signalfd merge into one");
 #endif
-    int kq = kqueue_new();
     signal(SIGUSR1, SIG_IGN);
     add(kq, SIGUSR1, EVFILT_SIGNAL, 0);
     for (int i = 0; i < 3; i++)
         kill(getpid(), SIGUSR1);
     cr_assert_eq(expect_one(kq, SIGUSR1, EVFILT_SIGNAL).data, 3);
-    close(kq);
 }
 
 static volatile sig_atomic_t handled;
@@ -1305,27 +919,18 @@ STATEMENT(s49_beside_the_handler, "the filter runs beside the disposition: a han
 #ifdef KQUEUE_OVER_EPOLL
     cr_skip_test("a signalfd needs the signal blocked, so no handler runs while it is watched");
 #endif
-    int kq = kqueue_new();
     sigaction(SIGUSR1, &(struct sigaction){.sa_handler = handler}, NULL);
     add(kq, SIGUSR1, EVFILT_SIGNAL, 0);
     kill(getpid(), SIGUSR1);
     cr_assert_eq(handled, 1);
     expect_one(kq, SIGUSR1, EVFILT_SIGNAL);
-    close(kq);
 }
 
 #ifdef EVFILT_USER
-static int user(int kq, flags_t flags, fflags_t fflags)
-{
-    struct kevent ev = change(1, EVFILT_USER, flags, 5);
-    ev.fflags = fflags;
-    return apply(kq, ev);
-}
-
 static void *trigger_later(void *arg)
 {
-    sleep_ms(100);
-    return user(*(int *)arg, 0, NOTE_TRIGGER) == 0 ? arg : NULL;
+    sleep_ms(NEVER); /* see write_later() */
+    return trigger(kq, 1) == 0 ? arg : NULL;
 }
 #endif
 
@@ -1334,11 +939,10 @@ STATEMENT(s50_a_trigger_wakes_a_waiter, "NOTE_TRIGGER from another thread wakes 
 #ifndef EVFILT_USER
     cr_skip_test("this system has no EVFILT_USER");
 #else
-    int kq = kqueue_new();
     pthread_t thread;
     void *result = NULL;
     struct kevent ev;
-    cr_assert_eq(user(kq, EV_ADD | EV_CLEAR, 0), 0);
+    add(kq, 1, EVFILT_USER, EV_CLEAR);
     expect_none(kq);
     cr_assert_eq(pthread_create(&thread, NULL, trigger_later, &kq), 0);
     cr_assert_eq(kevent(kq, NULL, 0, &ev, 1, NULL), 1);
@@ -1347,157 +951,101 @@ STATEMENT(s50_a_trigger_wakes_a_waiter, "NOTE_TRIGGER from another thread wakes 
     cr_assert_not_null(result);
     expect_none(kq); /* EV_CLEAR */
     for (int i = 0; i < 3; i++)
-        cr_assert_eq(user(kq, 0, NOTE_TRIGGER), 0);
+        cr_assert_eq(trigger(kq, 1), 0);
     expect_one(kq, 1, EVFILT_USER); /* statement 31 */
     expect_none(kq);
-    close(kq);
 #endif
-}
-
-/* A file in a directory of its own. */
-struct place {
-    char directory[64], file[80], other[80];
-    int fd;
-};
-
-static struct place place_new(void)
-{
-    struct place at;
-    snprintf(at.directory, sizeof(at.directory), "/tmp/kqueue-test-XXXXXX");
-    cr_assert_not_null(mkdtemp(at.directory));
-    snprintf(at.file, sizeof(at.file), "%s/file", at.directory);
-    snprintf(at.other, sizeof(at.other), "%s/other", at.directory);
-    at.fd = open(at.file, O_RDWR | O_CREAT, 0600);
-    cr_assert_geq(at.fd, 0);
-    return at;
-}
-
-static void place_close(struct place *at)
-{
-    close(at->fd);
-    unlink(at->file);
-    unlink(at->other);
-    rmdir(at->directory);
 }
 
 #define NOTE_SOME (NOTE_DELETE | NOTE_WRITE | NOTE_EXTEND | NOTE_ATTRIB | NOTE_LINK | NOTE_RENAME)
 
-static void watch(int kq, int fd, fflags_t fflags)
-{
-    struct kevent ev = change(fd, EVFILT_VNODE, EV_ADD | EV_CLEAR, 0);
-    ev.fflags = fflags;
-    cr_assert_eq(apply(kq, ev), 0);
-}
-
 STATEMENT(s52_files_write, "VNODE: a write is NOTE_WRITE, a longer file NOTE_EXTEND")
 {
-    int kq = kqueue_new();
-    struct place at = place_new();
-    watch(kq, at.fd, NOTE_SOME);
+    int file = file_new("file");
+    watch(kq, file, NOTE_SOME);
     expect_none(kq);
-    cr_assert_eq(write(at.fd, "seven", 5), 5);
-    fflags_t what = expect_one(kq, at.fd, EVFILT_VNODE).fflags;
+    cr_assert_eq(write(file, "seven", 5), 5);
+    fflags_t what = expect_one(kq, file, EVFILT_VNODE).fflags;
     cr_assert(what & NOTE_WRITE);
     cr_assert(what & NOTE_EXTEND);
     expect_none(kq);
-    cr_assert_eq(pwrite(at.fd, "S", 1, 0), 1);
-    cr_assert(expect_one(kq, at.fd, EVFILT_VNODE).fflags & NOTE_WRITE);
-    cr_assert_eq(chmod(at.file, 0640), 0);
-    cr_assert(expect_one(kq, at.fd, EVFILT_VNODE).fflags & NOTE_ATTRIB);
-    place_close(&at);
-    close(kq);
+    cr_assert_eq(pwrite(file, "S", 1, 0), 1);
+    cr_assert(expect_one(kq, file, EVFILT_VNODE).fflags & NOTE_WRITE);
+    cr_assert_eq(chmod("file", 0640), 0);
+    cr_assert(expect_one(kq, file, EVFILT_VNODE).fflags & NOTE_ATTRIB);
 }
 
 STATEMENT(s52_files_grow_after_another_change,
           "VNODE: what else happens before the file grows does not hide NOTE_EXTEND")
 {
-    int kq = kqueue_new();
-    struct place at = place_new();
-    watch(kq, at.fd, NOTE_SOME);
-    cr_assert_eq(chmod(at.file, 0640), 0);
-    cr_assert_eq(write(at.fd, "x", 1), 1);
-    fflags_t what = expect_one(kq, at.fd, EVFILT_VNODE).fflags;
+    int file = file_new("file");
+    watch(kq, file, NOTE_SOME);
+    cr_assert_eq(chmod("file", 0640), 0);
+    cr_assert_eq(write(file, "x", 1), 1);
+    fflags_t what = expect_one(kq, file, EVFILT_VNODE).fflags;
     cr_expect(what & NOTE_ATTRIB);
     cr_expect(what & NOTE_WRITE);
     cr_expect(what & NOTE_EXTEND, "after chmod()");
-    cr_assert_eq(rename(at.file, at.other), 0);
-    cr_assert_eq(write(at.fd, "x", 1), 1);
-    what = expect_one(kq, at.fd, EVFILT_VNODE).fflags;
+    cr_assert_eq(rename("file", "other"), 0);
+    cr_assert_eq(write(file, "x", 1), 1);
+    what = expect_one(kq, file, EVFILT_VNODE).fflags;
     cr_expect(what & NOTE_RENAME);
     cr_expect(what & NOTE_EXTEND, "after rename()");
-    place_close(&at);
-    close(kq);
 }
 
 STATEMENT(s52_only_files, "VNODE of a socket or a pipe, which are no files: EINVAL")
 {
-    int kq = kqueue_new(), end[2];
-    struct pair p = pair_new(AF_INET);
+    int end[2];
     cr_assert_eq(pipe(end), 0);
     const int others[] = {p.end[0], end[0], end[1]};
     for (size_t i = 0; i < 3; i++) {
-        struct kevent ev = change(others[i], EVFILT_VNODE, EV_ADD | EV_CLEAR, 0);
-        ev.fflags = NOTE_SOME;
-        cr_expect_eq(apply(kq, ev), EINVAL);
-        cr_expect_eq(apply(kq, change(others[i], EVFILT_VNODE, EV_DELETE, 0)), ENOENT);
+        struct kevent add_it = full(others[i], EVFILT_VNODE, EV_ADD | EV_CLEAR, NOTE_SOME, 0, 0);
+        cr_expect_eq(apply(kq, add_it), EINVAL);
+        cr_expect_eq(apply(kq, change(others[i], EVFILT_VNODE, EV_DELETE)), ENOENT);
     }
-    close(end[0]);
-    close(end[1]);
-    pair_close(p);
-    close(kq);
 }
 
 STATEMENT(s52_files_rename_and_unlink, "VNODE follows the open file: rename, then unlink")
 {
-    int kq = kqueue_new();
-    struct place at = place_new();
-    watch(kq, at.fd, NOTE_SOME);
-    cr_assert_eq(rename(at.file, at.other), 0);
-    cr_assert(expect_one(kq, at.fd, EVFILT_VNODE).fflags & NOTE_RENAME);
-    cr_assert_eq(write(at.fd, "x", 1), 1);
-    fflags_t what = expect_one(kq, at.fd, EVFILT_VNODE).fflags;
+    int file = file_new("file");
+    watch(kq, file, NOTE_SOME);
+    cr_assert_eq(rename("file", "other"), 0);
+    cr_assert(expect_one(kq, file, EVFILT_VNODE).fflags & NOTE_RENAME);
+    cr_assert_eq(write(file, "x", 1), 1);
+    fflags_t what = expect_one(kq, file, EVFILT_VNODE).fflags;
     cr_assert(what & NOTE_WRITE, "under its new name");
     cr_assert_eq(what & NOTE_RENAME, 0, "that was reported, and EV_CLEAR forgets it");
-    cr_assert_eq(unlink(at.other), 0);
-    cr_assert(expect_one(kq, at.fd, EVFILT_VNODE).fflags & NOTE_DELETE);
-    place_close(&at);
-    close(kq);
+    cr_assert_eq(unlink("other"), 0);
+    cr_assert(expect_one(kq, file, EVFILT_VNODE).fflags & NOTE_DELETE);
 }
 
 STATEMENT(s52_files_atomic_save, "VNODE: a rename over the file is NOTE_DELETE on the old one")
 {
-    int kq = kqueue_new();
-    struct place at = place_new();
-    watch(kq, at.fd, NOTE_SOME);
-    int fresh = open(at.other, O_RDWR | O_CREAT, 0600);
-    cr_assert_eq(rename(at.other, at.file), 0);
-    cr_assert(expect_one(kq, at.fd, EVFILT_VNODE).fflags & NOTE_DELETE);
+    int file = file_new("file");
+    watch(kq, file, NOTE_SOME);
+    int fresh = open("other", O_RDWR | O_CREAT, 0600);
+    cr_assert_eq(rename("other", "file"), 0);
+    cr_assert(expect_one(kq, file, EVFILT_VNODE).fflags & NOTE_DELETE);
     close(fresh);
-    close(at.fd);
-    at.fd = open(at.file, O_RDWR); /* what a program does next */
-    watch(kq, at.fd, NOTE_SOME);
-    cr_assert_eq(write(at.fd, "x", 1), 1);
-    cr_assert(expect_one(kq, at.fd, EVFILT_VNODE).fflags & NOTE_WRITE);
-    place_close(&at);
-    close(kq);
+    close(file);
+    file = open("file", O_RDWR); /* what a program does next */
+    watch(kq, file, NOTE_SOME);
+    cr_assert_eq(write(file, "x", 1), 1);
+    cr_assert(expect_one(kq, file, EVFILT_VNODE).fflags & NOTE_WRITE);
 }
 
 STATEMENT(s54_directories, "VNODE of a directory: NOTE_WRITE on create, rename and delete inside")
 {
-    int kq = kqueue_new();
-    struct place at = place_new();
-    int directory = open(at.directory, O_RDONLY);
+    int file = file_new("file");
+    int directory = open(".", O_RDONLY);
     cr_assert_geq(directory, 0);
     watch(kq, directory, NOTE_WRITE);
-    cr_assert_eq(write(at.fd, "x", 1), 1);
+    cr_assert_eq(write(file, "x", 1), 1);
     expect_none(kq); /* a child's content is not the directory's */
-    close(open(at.other, O_WRONLY | O_CREAT, 0600));
+    close(open("other", O_WRONLY | O_CREAT, 0600));
     cr_assert(expect_one(kq, directory, EVFILT_VNODE).fflags & NOTE_WRITE);
-    cr_assert_eq(rename(at.other, at.file), 0);
+    cr_assert_eq(rename("other", "file"), 0);
     cr_assert(expect_one(kq, directory, EVFILT_VNODE).fflags & NOTE_WRITE);
-    cr_assert_eq(unlink(at.file), 0);
+    cr_assert_eq(unlink("file"), 0);
     cr_assert(expect_one(kq, directory, EVFILT_VNODE).fflags & NOTE_WRITE);
-    close(directory);
-    place_close(&at);
-    close(kq);
 }
