@@ -153,21 +153,41 @@ static int target_start(struct program *relay)
     return target_start_with(relay, "");
 }
 
-/* Longer than a delayed acknowledgement, of 40 ms, keeps a sender waiting. */
-enum { QUIET_MS = 100 };
+/* The state of its first thread, as in proc_pid_stat(5): 'R' if it runs or waits for a CPU. '?'
+ * where the system does not tell. */
+static char state_of(const struct program *program)
+{
+    char path[64], line[128];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)program->pid);
+    FILE *file = fopen(path, "r");
+    const char *name = file && fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+    if (file)
+        fclose(file);
+    return name && name[1] == ' ' ? name[2] : '?';
+}
 
-/* Sends until nothing has gone for a while. Byte n is n % 251. Returns how much. */
-static size_t fill(int fd)
+/* Whether the program takes no more, when nothing has gone since then. If it sleeps, only a delayed
+ * acknowledgement, of 40 ms, could still make room; if it wants a CPU, it is about to. */
+static bool is_full(const struct program *program, int64_t since)
+{
+    enum { ASLEEP_MS = 100, UNKNOWN_MS = 300, AWAKE_MS = 3000 };
+    char state = state_of(program);
+    return now_ms() - since > (state == 'S' ? ASLEEP_MS : state == '?' ? UNKNOWN_MS : AWAKE_MS);
+}
+
+/* Sends until nothing more goes to the program. Byte n is n % 251. Returns how much. */
+static size_t fill(const struct program *program, int fd)
 {
     static char bytes[251 * 256];
     struct pollfd ready = {.fd = fd, .events = POLLOUT};
     size_t sent = 0;
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (char)(i % 251);
-    while (poll(&ready, 1, QUIET_MS) == 1) {
+    for (int64_t last = now_ms(); poll(&ready, 1, 20) == 1 || !is_full(program, last);) {
         ssize_t n = send(fd, bytes + sent % 251, sizeof bytes - 251, 0);
         cr_assert(n > 0 || errno == EAGAIN);
         sent += n > 0 ? (size_t)n : 0;
+        last = n > 0 ? now_ms() : last;
     }
     return sent;
 }
@@ -193,7 +213,7 @@ Test(programs, relay_holds_little_for_whoever_does_not_read)
     put(client, "x", 1);
     take_text(target, "x");
     long before = program_rss_kib(&relay);
-    size_t up = fill(client), down = fill(target);
+    size_t up = fill(&relay, client), down = fill(&relay, target);
     long grown = program_rss_kib(&relay) - before;
     cr_expect(up > 65536 && down > 65536, "%zu and %zu bytes", up, down);
     if (!getenv("ROOM_SANITIZED"))
@@ -218,7 +238,8 @@ Test(programs, relay_reads_from_whom_it_owes_much)
     setsockopt(listener, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     int client = dial(&relay), target = accept(listener, NULL, NULL);
     fcntl(target, F_SETFL, O_NONBLOCK);
-    ssize_t owed = 0, sent = (ssize_t)fill(client), back = 0; /* all on the way there is full */
+    ssize_t owed = 0, sent = (ssize_t)fill(&relay, client),
+            back = 0; /* all on the way there is full */
     for (int64_t last = now_ms(); back < sent && now_ms() < last + patient(3000);) {
         struct pollfd ready[] = {{.fd = target, .events = owed == 0 ? POLLIN : POLLOUT},
                                  {.fd = client, .events = POLLIN}};
@@ -277,10 +298,13 @@ Test(programs, relay_hears_of_a_reset_while_it_does_not_read)
         target[i] = accept(listener, NULL, NULL);
         fcntl(target[i], F_SETFL, O_NONBLOCK);
     }
-    for (int64_t last = now_ms(); now_ms() < last + QUIET_MS; sleep_ms(1))
+    int64_t last = now_ms();
+    do {
+        sleep_ms(1);
         for (int i = 0; i < CLIENTS; i++)
             if (send(client[i], much, sizeof much, 0) > 0)
                 last = now_ms();
+    } while (!is_full(&relay, last));
     int64_t start = now_ms();
     for (int i = 0; i < CLIENTS; i++)
         reset(client[i]);
@@ -302,7 +326,7 @@ Test(programs, relay_hears_of_the_servers_reset_while_it_does_not_read)
     int listener = target_start(&relay);
     int client = dial(&relay), target = accept(listener, NULL, NULL);
     fcntl(target, F_SETFL, O_NONBLOCK);
-    cr_expect_gt(fill(target), 65536);
+    cr_expect_gt(fill(&relay, target), 65536);
     int before = sockets_of(&relay);
     int64_t start = now_ms();
     reset(target);
@@ -338,7 +362,7 @@ Test(programs, relay_stops_with_somebody_who_does_not_read)
     struct program relay;
     int listener = target_start(&relay);
     int client = dial(&relay), target = accept(listener, NULL, NULL);
-    cr_expect_gt(fill(client), 65536);
+    cr_expect_gt(fill(&relay, client), 65536);
     int64_t start = now_ms();
     cr_expect_eq(server_stop(&relay), 0);
     cr_expect_lt(now_ms() - start, 2500);
@@ -627,9 +651,12 @@ Test(programs, stamp_resets_a_client_that_is_owed_answers_at_the_end)
     struct program server = server_start("STAMP", "--port 0");
     int fd = dial(&server);
     memset(lines, '\n', sizeof lines);
-    for (int64_t last = now_ms(); now_ms() < last + QUIET_MS; sleep_ms(1))
+    int64_t last = now_ms();
+    do {
+        sleep_ms(1);
         if (send(fd, lines, sizeof lines, 0) > 0)
             last = now_ms();
+    } while (!is_full(&server, last));
     cr_expect_eq(server_stop(&server), 0);
     expect_reset(fd);
     close(fd);
