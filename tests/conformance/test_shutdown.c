@@ -215,10 +215,20 @@ static pid_t flood(const struct client *c, int count, bool sends)
             (void)!recv(c[i].fd, bytes, sizeof bytes, 0);
 }
 
+/* How long it has had a CPU. Where the system does not tell, the time stands for it. */
+static double cpu_had_ms(void)
+{
+#ifdef __APPLE__
+    return (double)now_ms();
+#else
+    return server_cpu_ms();
+#endif
+}
+
 /* Somebody is ready at all times: a server that hears signals only in its sleep would hear none. */
 Test(clause7_shutdown, in_a_flood)
 {
-    enum { MANY = 40, FLOODS = 4, HEARS_MS = STUCK_MS + 1000 };
+    enum { MANY = 40, FLOODS = 4, HEARS_MS = STUCK_MS + 1000, TURNS_MS = 150 };
     struct client c[MANY];
     pid_t child[FLOODS];
     server_start();
@@ -228,8 +238,12 @@ Test(clause7_shutdown, in_a_flood)
     /* It cannot keep up, and never sleeps. */
     setpriority(PRIO_PROCESS, (priority_of)server.pid, 10);
     nap(500);
+    double before = cpu_had_ms();
     server_signal(SIGTERM);
     bool ended = server_ended_within(HEARS_MS);
+    /* On a busy machine it may not have had a CPU for its turns by then. */
+    AWAIT(4 * HEARS_MS, !server_running() || cpu_had_ms() - before > TURNS_MS);
+    ended = ended || !server_running();
     for (int i = 0; i < FLOODS; i++) {
         kill(child[i], SIGKILL);
         waitpid(child[i], NULL, 0);
@@ -256,7 +270,7 @@ Test(clause7_shutdown, client_that_stays)
 /* While it waits it sleeps: what has told it to stop must not wake it again and again. */
 Test(clause7_shutdown, waiting_for_a_client_costs_no_cpu)
 {
-    enum { PART = 400, LIMIT = PART / 10 }; /* of its second */
+    enum { PART = 200, LIMIT = PART / 10 }; /* of its second */
     if (server_has("busy"))
         cr_skip_test("this server burns CPU by design");
     server_start();

@@ -3,7 +3,10 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -102,6 +105,7 @@ Test(room, names_are_unique)
     say(bob, "ann", "I am ann");
     expect_error(bob, "another's name");
     expect_frame(ann, "{\"user\":\"\",\"text\":\"bob has left\"}");
+    close(ann);
     cr_expect_eq(program_stop(&server), 0);
 }
 
@@ -128,6 +132,7 @@ Test(room, a_bad_frame_costs_its_sender_alone)
     expect_error(fd, "HTTP");
     say(ann, "ann", "still here");
     expect_frame(ann, "{\"user\":\"ann\",\"text\":\"still here\"}");
+    close(ann);
     cr_expect_eq(program_stop(&server), 0);
 }
 
@@ -213,7 +218,14 @@ Test(room, nobody_waits_for_all_that_somebody_else_says)
     cr_expect_eq(program_stop(&server), 0);
 }
 
-enum { MEMBERS = 200, ROUNDS = 2400, TEXT = 2000 };
+/* Where TCP_MAXSEG has no effect before connect(), the kernel takes megabytes for who does not
+ * read. */
+#ifdef __linux__
+enum { ROUNDS = 600 };
+#else
+enum { ROUNDS = 2400 };
+#endif
+enum { MEMBERS = 200, TEXT = 2000 };
 
 /* A round: one speaks, all but the sleeper must hear it within the time limit. */
 static int64_t round_trip(const int *members, int speaker, const char *text)
@@ -230,8 +242,22 @@ static int64_t round_trip(const int *members, int speaker, const char *text)
     return now_ms() - start;
 }
 
-/* Member 0 says nothing and reads nothing. 2400 messages of 2000 bytes are more than the kernel
- * takes for it; it must go, and nobody else may notice before they are told. */
+/* The kernel takes little for it: the send buffer at the other end grows with the segments, and
+ * with loopback's, of 64 KiB, to megabytes. */
+static int dial_narrow(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)server.port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){16 * 1024}, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &(int){1400}, sizeof(int));
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+/* Member 0 says nothing and reads nothing. The messages are more than the server and
+ * the kernel take for it; it must go, and nobody else may notice before they are told. */
 Test(room, of_200_members_one_never_reads)
 {
     static char text[TEXT + 1];
@@ -242,8 +268,7 @@ Test(room, of_200_members_one_never_reads)
     for (int i = 0; i < MEMBERS; i++) {
         snprintf(name, sizeof name, "m%d", i);
         if (i == 0) {
-            members[0] = dial(&server);
-            setsockopt(members[0], SOL_SOCKET, SO_RCVBUF, &(int){262144}, sizeof(int));
+            members[0] = dial_narrow();
             say(members[0], name, "");
         } else {
             members[i] = enter(name);

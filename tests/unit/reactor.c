@@ -153,7 +153,8 @@ ON_EVERY_BACKEND(errors_come_back)
     }
     if (strcmp(reactor_backend(reactor), "select") == 0) {
         struct rlimit limit = {2 * FD_SETSIZE, 2 * FD_SETSIZE};
-        setrlimit(RLIMIT_NOFILE, &limit);
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            cr_skip_test("the hard limit of descriptors is too low here");
         int high = fcntl(pair[0], F_DUPFD, FD_SETSIZE);
         cr_assert_geq(high, FD_SETSIZE);
         cr_expect_eq(reactor_add(reactor, high, REACTOR_READ, count_call, NULL), -1);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "backends.h"
+#include "service.h"
 
 static struct {
     char got[1 << 20];
@@ -692,4 +693,14 @@ ON_EVERY_BACKEND(sending_to_many_some_of_whom_are_lost)
             stream_abort(s);
         run_for(reactor, 10);
     }
+}
+
+/* In every server that is made of streams, as long as its user says nothing else. */
+Test(service, a_first_message_has_thirty_seconds)
+{
+    struct service service = {0};
+    char *arguments[] = {(char[]){"test"}, (char[]){"--port"}, (char[]){"0"}, NULL};
+    service_open(&service, 3, arguments, NULL);
+    cr_expect_eq(service.first_ms, 30 * 1000);
+    cr_expect_eq(service.idle_ms, 0, "never");
 }
