@@ -92,7 +92,9 @@ setup_install() ( # things...
     manager=$(setup_manager)
     packages=
     for thing in "$@"; do
-        packages="$packages $(setup_package "$manager" "$thing")"
+        for package in $(setup_package "$manager" "$thing"); do
+            case "$packages " in *" $package "*) ;; *) packages="$packages $package" ;; esac
+        done
     done
     if [ -z "$manager" ]; then
         echo "missing:$packages. Install them with your system's package manager." >&2

@@ -1,0 +1,83 @@
+# Sourced by scripts that talk to a server: starts one in the background, waits until it is ready,
+# and ends it.
+#
+#   server_start DIR COMMAND...  runs COMMAND with --host 127.0.0.1 --port 0, and its output in
+#                                DIR/ready and DIR/said. Sets $server, its process, and $port. When
+#                                it does not get ready, says why, leaves nothing running, and fails.
+#   server_stop                  ends it by SIGTERM; says so, and fails, when it had to be killed.
+#   server_kill                  kills it, if there is one: for the caller's traps.
+#
+# The caller may set how many seconds they are patient: server_start_limit and server_stop_limit.
+
+server=
+server_start_limit=30
+server_stop_limit=10
+
+# The shell hears of its child's end while it waits for sleep(1); until then the child is "alive".
+server_is_alive() {
+    kill -0 "$server" 2>/dev/null
+}
+
+# A server may write its line in pieces: read fails on one that has no end yet.
+server_is_ready() { # what it wrote
+    while IFS= read -r server_line; do
+        case $server_line in
+        'listening on '*:[0-9]*)
+            port=${server_line##*:}
+            return
+            ;;
+        esac
+    done <"$1"
+    return 1
+}
+
+server_kill() {
+    [ -n "$server" ] || return 0
+    # timeout(1) leads a group, and what it runs is in it; another command has none of its own.
+    kill -s KILL -- "-$server" 2>/dev/null || kill -KILL "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+    server=
+}
+
+server_start() { # directory, command...
+    # shellcheck disable=SC2034 # the port is the caller's to use
+    server_dir=$1 port=
+    shift
+    : >"$server_dir/ready" # there before the server is
+    "$@" --host 127.0.0.1 --port 0 >"$server_dir/ready" 2>"$server_dir/said" &
+    server=$! server_why=
+    server_looks=$((server_start_limit * 20))
+    while [ -z "$server_why" ]; do
+        # Alive is asked first: a server may be ready, and end, between the two questions.
+        if ! server_is_alive; then
+            server_why='it ended'
+        elif [ $server_looks = 0 ]; then
+            server_why="$server_start_limit s went by"
+        fi
+        if server_is_ready "$server_dir/ready"; then
+            return
+        fi
+        server_looks=$((server_looks - 1))
+        [ -n "$server_why" ] || sleep 0.05
+    done
+    server_kill
+    echo "$server_why without a line \"listening on HOST:PORT\": $*" >&2
+    cat "$server_dir/said" >&2
+    return 1
+}
+
+server_stop() {
+    kill -TERM "$server" 2>/dev/null || true
+    server_looks=$((server_stop_limit * 20))
+    while server_is_alive; do
+        if [ $server_looks = 0 ]; then
+            echo "the server is still there $server_stop_limit s after SIGTERM, and is killed" >&2
+            server_kill
+            return 1
+        fi
+        server_looks=$((server_looks - 1))
+        sleep 0.05
+    done
+    wait "$server" 2>/dev/null || true # its status, which a signal may have set
+    server=
+}
