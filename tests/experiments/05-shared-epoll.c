@@ -52,7 +52,7 @@ static void *work(void *unused)
 static bool hears(const char *name, uint32_t events, bool again, const char *expected)
 {
     struct pair pair = connection();
-    struct timeval patience = {.tv_sec = again || !(events & EPOLLONESHOT) ? 10 : 1};
+    struct timeval patience = {.tv_sec = 10}, moment = {.tv_usec = 300000};
     pthread_t thread[2];
     char answer[3] = "";
 
@@ -68,7 +68,8 @@ static bool hears(const char *name, uint32_t events, bool again, const char *exp
     for (int i = 0; i < 2; i++)
         pthread_create(&thread[i], NULL, work, NULL);
     for (int i = 0; i < 2 && recv(pair.client, answer + i, 1, 0) == 1; i++)
-        ;
+        if (events & EPOLLONESHOT && !again) /* nothing more is to come */
+            setsockopt(pair.client, SOL_SOCKET, SO_RCVTIMEO, &moment, sizeof moment);
     stopping = true;
     for (int i = 0; i < 2; i++)
         pthread_join(thread[i], NULL);

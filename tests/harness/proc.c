@@ -178,26 +178,61 @@ double server_cpu_ms(void)
 #endif
 }
 
-/* Whether one of its threads runs or waits for a CPU: 'R' in proc_pid_stat(5). */
-static bool server_runnable(void)
-{
-    bool runnable = false;
+/* Threads that run or wait for a CPU, and how often each has gone to sleep until now. */
+struct awake {
+    int count;
+    struct {
+        long id, sleeps;
+    } thread[16]; /* one is enough to spin */
+};
+
 #ifdef __linux__
-    char path[320], line[512];
+/* A thread's file in proc_pid_status(5): its state, and the switches to others that it wanted. */
+static bool is_runnable(FILE *status, long *sleeps)
+{
+    char line[256], state = '?';
+    while (fgets(line, sizeof line, status)) {
+        sscanf(line, "State: %c", &state);
+        sscanf(line, "voluntary_ctxt_switches: %ld", sleeps);
+    }
+    return state == 'R';
+}
+#endif
+
+static struct awake look_who_is_awake(void)
+{
+    struct awake awake = {0};
+#ifdef __linux__
+    char path[320];
     proc_path(path, sizeof path, "task");
     DIR *directory = opendir(path);
-    for (struct dirent *entry; directory && (entry = readdir(directory));) {
-        snprintf(path, sizeof path, "/proc/%d/task/%s/stat", (int)server.pid, entry->d_name);
-        FILE *f = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
-        const char *name = f && fgets(line, sizeof line, f) ? strrchr(line, ')') : NULL;
-        runnable = runnable || (name && name[1] == ' ' && name[2] == 'R');
-        if (f)
-            fclose(f);
+    for (struct dirent *entry; awake.count < 16 && directory && (entry = readdir(directory));) {
+        long sleeps = 0, id = atol(entry->d_name);
+        snprintf(path, sizeof path, "/proc/%d/task/%ld/status", (int)server.pid, id);
+        FILE *status = id > 0 ? fopen(path, "r") : NULL;
+        if (status && is_runnable(status, &sleeps)) {
+            awake.thread[awake.count].id = id;
+            awake.thread[awake.count++].sleeps = sleeps;
+        }
+        if (status)
+            fclose(status);
     }
     if (directory)
         closedir(directory);
 #endif
-    return runnable;
+    return awake;
+}
+
+/* Is there a thread that was awake then, is now, and has not slept in between? One that only waits
+ * for a CPU whenever we look has: on a busy machine it waits for one after each sleep. */
+static bool kept_awake(const struct awake *then, const struct awake *now)
+{
+    for (int i = 0; i < then->count; i++)
+        for (int k = 0; k < now->count; k++)
+            if (then->thread[i].id == now->thread[k].id &&
+                then->thread[i].sleeps == now->thread[k].sleeps)
+                return true;
+    return false;
 }
 
 bool server_settles(void)
@@ -206,12 +241,15 @@ bool server_settles(void)
     for (int64_t end = now_ms() + patient(STUCK_MS); !settled && now_ms() < end;) {
         double before = server_cpu_ms();
         int64_t start = now_ms();
-        int asleep = 0;
+        struct awake then = look_who_is_awake();
+        int awake = 0;
         for (int i = 0; i < 5; i++) {
             nap(50);
-            asleep += !server_runnable();
+            struct awake now = look_who_is_awake();
+            awake += kept_awake(&then, &now);
+            then = now;
         }
-        settled = asleep >= 4 && server_cpu_ms() - before < 0.02 * (double)(now_ms() - start);
+        settled = awake <= 1 && server_cpu_ms() - before < 0.02 * (double)(now_ms() - start);
     }
     return settled;
 }
