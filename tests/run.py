@@ -90,6 +90,7 @@ def configure(build, want):
     if want:
         subprocess.run(setup('setup_want', *WANTED), cwd=ROOT)
     quietly(setup('setup_build', build, ROOT))
+    quietly(['meson', 'compile', '-C', build, '--ninja-args=build.ninja']) # anew, if need be
 
 
 def introspect(build, what):
