@@ -1,6 +1,7 @@
 """Builds what the tests need, runs them by meson, and tells what failed; --help says more."""
 
 import argparse
+import collections
 import fnmatch
 import json
 import os
@@ -145,7 +146,7 @@ def run(tests, chosen):
         os.remove(log)
     environment = dict(os.environ, PYTHONUNBUFFERED='1')
     if chosen.filter:
-        environment['CRITERION_TEST_PATTERN'] = chosen.filter
+        environment['CRITERION_TEST_PATTERN'] = environment['FAULTS_ONLY'] = chosen.filter
     meson = subprocess.Popen(
         ['meson', 'test', '-C', chosen.build, '--no-rebuild',
          '--num-processes', str(2 * (os.cpu_count() or 2))] + [test['name'] for test in tests],
@@ -187,8 +188,9 @@ class Verdict:
     Criterion's last line, or, if it speaks neither, by its exit status alone."""
 
     def __init__(self, record):
-        self.passed = self.skipped = 0
-        self.failures = []
+        self.passed = 0
+        self.skips = [] # why
+        self.failures = [] # name, reason, details
         text = re.sub(r'\x1b\[[0-9;]*m', '', record.get('stdout', '') + record.get('stderr', ''))
         good = record['result'] in ('OK', 'SKIP')
         lines = text.splitlines()
@@ -196,7 +198,7 @@ class Verdict:
         if not spoken and record['result'] == 'OK':
             self.passed = 1
         elif not spoken and record['result'] == 'SKIP':
-            self.skipped = 1
+            self.skips = lines[-1:] or ['']
         if not good and not self.failures: # it crashed, or did not end, before it could say so
             reason = 'took too long' if record['result'] == 'TIMEOUT' else \
                 f'exit status {record["returncode"]}'
@@ -213,7 +215,7 @@ class Verdict:
             if '# SKIP test was skipped' in name:
                 pass
             elif '# SKIP' in name:
-                self.skipped += 1
+                self.skips.append(name.split('# SKIP')[1].strip())
             elif result == 'ok':
                 self.passed += 1
             else:
@@ -253,8 +255,10 @@ class Verdict:
 def again(record, single):
     """The command that runs this alone."""
     command = ['tests/run', '--only', name_of(record)]
-    if '::' in single:
+    if '::' in single: # Criterion's
         command += ['--filter', single.split()[0].rstrip(':').replace('::', '/')]
+    elif single and 'faults in' in record['name']:
+        command += ['--filter', single]
     return shlex.join(command)
 
 
@@ -266,13 +270,16 @@ def report(records):
             for line in details:
                 print('  ' + line)
             print('  run it alone: ' + again(record, single))
+    for reason, times in collections.Counter(
+            reason for _, verdict in verdicts for reason in verdict.skips).items():
+        print(f'skipped {times}: {reason}')
     return total([verdict for _, verdict in verdicts])
 
 
 def total(verdicts):
     passed = sum(verdict.passed for verdict in verdicts)
     failed = sum(len(verdict.failures) for verdict in verdicts)
-    skipped = sum(verdict.skipped for verdict in verdicts)
+    skipped = sum(len(verdict.skips) for verdict in verdicts)
     print(f'{passed} passed, {failed} failed, {skipped} skipped')
     return 1 if failed or passed == 0 else 0
 

@@ -55,6 +55,13 @@ static void run_fault(const void *argument)
 
 /* ---- the report ---- */
 
+static const char *before_reason(enum verdict verdict)
+{
+    if (verdict == VERDICT_FAIL)
+        return "\n#";
+    return verdict == VERDICT_DESIGN ? " # by design:" : "";
+}
+
 static void show(int i)
 {
     static int number;
@@ -69,7 +76,7 @@ static void show(int i)
         if (t->verdict == VERDICT_SKIP)
             printf(" # SKIP");
         if (*t->reason)
-            printf("%s %s", t->verdict == VERDICT_DESIGN ? " # by design:" : "", t->reason);
+            printf("%s %s", before_reason(t->verdict), t->reason);
         printf("\n");
         if (t->verdict == VERDICT_FAIL)
             trial_show_log(t, "#   ");
@@ -147,7 +154,7 @@ static void usage(void)
 {
     puts("Usage: faults [OPTION]...\n"
          "Injects faults into the echo server that ECHO_SERVER names, one after the other.\n\n"
-         "  --only PATTERN  those whose names match, as in 'accept*' (*)\n"
+         "  --only PATTERN  those whose names match, as in 'accept*' ($FAULTS_ONLY, or all)\n"
          "  --jobs N        so many at a time (4)\n"
          "  --broken        the server is: it is a failure not to find it out\n"
          "  --table         lines of name, verdict and reason, with tabs between them\n"
@@ -207,6 +214,8 @@ int main(int argc, char **argv)
 {
     if (argc > 4 && strcmp(argv[1], "--as") == 0)
         run_as(argv + 2);
+    if (getenv("FAULTS_ONLY"))
+        only = getenv("FAULTS_ONLY");
     read_options(argc, argv);
     set_up();
     bool works = learn_calls();
