@@ -247,7 +247,9 @@ Test(roster, a_server_is_a_row_of_the_list)
 {
     static struct server servers[ROSTER_MOST];
     struct options options = {0};
-    write_list("# columns\n08-mine|08|||08-mine/08-mine|--fast 1|||compared\n" REFERENCE_ROW);
+    write_list("# columns\n"
+               "08-mine|08|||08-mine/08-mine|--fast 1|||compared\n"
+               "09|09|||09/09||||tested,comparedly\n" REFERENCE_ROW);
     cr_assert_eq(roster_make(&options, build, servers), 4);
     cr_assert_str_eq(servers[0].name, "08-mine");
     expect_command(&servers[0], "/08-mine/08-mine --fast 1");
