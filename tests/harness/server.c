@@ -124,8 +124,9 @@ bool server_gets_ready(void)
         return false;
     must(whole >= 0, "command line: it neither gets ready nor ends, and says '%s'", line);
     server.port = ready_port(line, host);
-    must(server.port > 0,
-         "command line: the ready line is '%s', not 'listening on HOST:PORT' for %s", line, host);
+    bool v6 = strchr(host, ':');
+    must(server.port > 0, "command line: the ready line is '%s', not 'listening on %s%s%s:PORT'",
+         line, v6 ? "[" : "", host, v6 ? "]" : "");
     server.family = strchr(line, '[') ? AF_INET6 : AF_INET;
     return true;
 }
