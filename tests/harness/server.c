@@ -42,7 +42,7 @@ static void show_errors(void)
         fprintf(stderr, "---- the server's stderr:\n%.*s----\n", (int)n, text);
 }
 
-static void leave_nothing_running(void)
+static void kill_leftover(void)
 {
     if (server.pid > 0) { /* the test has failed or was skipped half-way */
         kill(server.pid, SIGKILL);
@@ -57,7 +57,7 @@ void harness_begin(void)
     if (patient(1) == 1 && server_has("sanitized"))
         setenv("ECHO_SLOW", "4", 1);
     server = (struct server){.out = -1, .errors = -1};
-    atexit(leave_nothing_running); /* Criterion skips .fini when a test skips itself */
+    atexit(kill_leftover); /* Criterion skips .fini when a test skips itself */
     signal(SIGPIPE, SIG_IGN);
     getrlimit(RLIMIT_NOFILE, &descriptor_limit);
     struct rlimit raised = descriptor_limit;
