@@ -1,6 +1,6 @@
-/* The one way in which a test ends before its end: a check does not hold, or cannot be made here.
- * The suites share code that fails, and not all of them are made of Criterion tests: in one that
- * is, criterion_fail.c says what it means, in a program of trials verdict.c. */
+/* How a test ends before its end: a check does not hold, or this machine cannot make it. What the
+ * suites share fails through this header, as not all suites are made of Criterion tests.
+ * criterion_fail.c says what it means in a Criterion test, verdict.c in a trial. */
 #ifndef FAIL_H
 #define FAIL_H
 
@@ -8,12 +8,12 @@ enum verdict {
     VERDICT_PASS,
     VERDICT_FAIL,
     VERDICT_SKIP, /* this machine lacks a right or a tool */
-    /* in trials alone (verdict.h) */
+    /* of trials alone (verdict.h) */
     VERDICT_DESIGN, /* passed, but differs from the other servers by design */
     VERDICT_NONE,   /* does not apply: the server never does that */
 };
 
-/* The arguments are a reason, as for printf(). must() needs none: the condition says it then. */
+/* The arguments are the reason, as for printf(). must() may do without: its condition is one. */
 #define must(condition, ...)                                                                       \
     do {                                                                                           \
         if (!(condition))                                                                          \
@@ -22,8 +22,8 @@ enum verdict {
 #define fail(...) end_test(VERDICT_FAIL, __FILE__, __LINE__, "", " " __VA_ARGS__)
 #define skip(...) end_test(VERDICT_SKIP, __FILE__, __LINE__, "", " " __VA_ARGS__)
 
-/* Behind them. The reason begins with a blank, which is not part of it; if nothing follows, the
- * condition is the reason. */
+/* What these three call. The reason begins with a blank, which is not part of it; if nothing
+ * follows, the condition is the reason. */
 _Noreturn void end_test(enum verdict verdict, const char *file, int line, const char *condition,
                         const char *format, ...) __attribute__((format(printf, 5, 6)));
 

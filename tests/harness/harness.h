@@ -57,7 +57,7 @@ extern struct server server;
 
 void server_start(void); /* with --host 127.0.0.1 --port 0, until it is ready */
 void server_start_with(struct start options); /* the same, with other settings */
-/* Both halves of that, for a server that might not get ready. The latter is false if the server
+/* The two halves of that, for a server that might not get ready: server_gets_ready() is false if it
  * ends without a word. */
 void server_launch(struct start options);
 bool server_gets_ready(void);

@@ -42,7 +42,7 @@ static void show_errors(void)
         fprintf(stderr, "---- the server's stderr:\n%.*s----\n", (int)n, text);
 }
 
-static void leave_nothing_running(void)
+static void kill_leftover(void)
 {
     if (server.pid > 0) { /* the test has failed or was skipped half-way */
         kill(server.pid, SIGKILL);
@@ -57,7 +57,7 @@ void harness_begin(void)
     if (patient(1) == 1 && server_has("sanitized"))
         setenv("ECHO_SLOW", "4", 1);
     server = (struct server){.out = -1, .errors = -1};
-    atexit(leave_nothing_running); /* Criterion skips .fini when a test skips itself */
+    atexit(kill_leftover); /* Criterion skips .fini when a test skips itself */
     signal(SIGPIPE, SIG_IGN);
     getrlimit(RLIMIT_NOFILE, &descriptor_limit);
     struct rlimit raised = descriptor_limit;
@@ -124,8 +124,9 @@ bool server_gets_ready(void)
         return false;
     must(whole >= 0, "command line: it neither gets ready nor ends, and says '%s'", line);
     server.port = ready_port(line, host);
-    must(server.port > 0,
-         "command line: the ready line is '%s', not 'listening on HOST:PORT' for %s", line, host);
+    bool v6 = strchr(host, ':');
+    must(server.port > 0, "command line: the ready line is '%s', not 'listening on %s%s%s:PORT'",
+         line, v6 ? "[" : "", host, v6 ? "]" : "");
     server.family = strchr(line, '[') ? AF_INET6 : AF_INET;
     return true;
 }

@@ -20,19 +20,20 @@ void nap(int ms);
 
 enum { CLOSED = -1, DEV_NULL = -2 }; /* instead of a descriptor */
 
-/* Runs the program words[0] with these words, which end with a NULL, in a child: with a clean
- * slate, as a shell would give it, and with these as its descriptors 0, 1 and 2 and no others. Each
- * of them is above 2, or the same number there. descriptors: its limit of them; 0: as it is. */
+/* Runs the program words[0] with these words, up to a NULL, in a child. It gets a clean slate, as a
+ * shell would give it: no signal is blocked, SIGPIPE is as usual, and these are its descriptors 0,
+ * 1 and 2, and its only ones. (Each is above 2 here, or has its place already.) descriptors: its
+ * limit of them, as in setrlimit(2); 0: ours. */
 pid_t start_process(char *const *words, const int standard[3], unsigned descriptors);
 
-/* Cuts a text at its blanks into words, of which the last is NULL, and which are at most max with
- * that. Returns how many there are without it. */
+/* Cuts a text at its blanks into words with a NULL behind them, together at most max. Returns how
+ * many words there are. */
 int split_words(char *text, char **words, int max);
 
 /* ---- what it says first ---- */
 
-/* Reads one line, without its end, within ms. Returns 1; 0 at the end of the file; -1 if it took
- * too long. What came until then is in line. */
+/* Reads one line, without its end, within ms. Returns 1; or 0 at the end of the file, or -1 if it
+ * took too long: then line holds what came before. */
 int read_line(int fd, char *line, size_t size, int ms);
 /* The port in "listening on HOST:PORT", with brackets around an IPv6 address; 0 if the line is
  * another one. Host "localhost" may be either address. */

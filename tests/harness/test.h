@@ -12,6 +12,7 @@
 
 #else
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
