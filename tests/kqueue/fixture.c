@@ -129,16 +129,16 @@ int trigger(int queue, intptr_t ident)
 }
 #endif
 
-void add(int queue, intptr_t ident, filter_t filter, flags_t flags)
+void add_at(int line, int queue, intptr_t ident, filter_t filter, flags_t flags)
 {
     int error = apply(queue, change(ident, filter, (flags_t)(flags | EV_ADD)));
-    cr_assert_eq(error, 0, "EV_ADD of %ld: %s", (long)ident, strerror(error));
+    cr_assert_eq(error, 0, "line %d: EV_ADD of %ld: %s", line, (long)ident, strerror(error));
 }
 
-void watch(int queue, int fd, fflags_t fflags)
+void watch_at(int line, int queue, int fd, fflags_t fflags)
 {
     int error = apply(queue, full(fd, EVFILT_VNODE, EV_ADD | EV_CLEAR, fflags, 0, fd));
-    cr_assert_eq(error, 0, "VNODE of %d: %s", fd, strerror(error));
+    cr_assert_eq(error, 0, "line %d: VNODE of %d: %s", line, fd, strerror(error));
 }
 
 /* ---- Events ---------------------------------------------------------------------------------- */
@@ -149,22 +149,22 @@ int wait_for(int queue, struct kevent *events, count_t n, long ms)
     return kevent(queue, NULL, 0, events, n, &limit);
 }
 
-struct kevent expect_one(int queue, int ident, filter_t filter)
+struct kevent expect_one_at(int line, int queue, int ident, filter_t filter)
 {
     struct kevent ev[4];
     int n = wait_for(queue, ev, 4, SOON);
-    cr_assert_eq(n, 1, "%d events instead of one of %d", n, ident);
-    cr_assert_eq(ev[0].ident, (uintptr_t)ident);
-    cr_assert_eq(ev[0].filter, filter);
-    cr_assert_eq(ev[0].flags & EV_ERROR, 0);
+    cr_assert_eq(n, 1, "line %d: %d events instead of one", line, n);
+    cr_assert_eq(ev[0].ident, (uintptr_t)ident, "line %d: of another descriptor", line);
+    cr_assert_eq(ev[0].filter, filter, "line %d: of another filter", line);
+    cr_assert_eq(ev[0].flags & EV_ERROR, 0, "line %d: an error", line);
     return ev[0];
 }
 
-void expect_none(int queue)
+void expect_none_at(int line, int queue)
 {
     struct kevent ev[4];
     int n = wait_for(queue, ev, 4, NEVER);
-    cr_assert_eq(n, 0, "%d events instead of none", n);
+    cr_assert_eq(n, 0, "line %d: %d events instead of none", line, n);
 }
 
 /* ---- Sockets --------------------------------------------------------------------------------- */

@@ -4,6 +4,9 @@
  * A test begins with a kqueue `kq` and a pair of connected sockets `p`. It need not close them:
  * Criterion runs each test in a process of its own. A test closes only what it is about.
  *
+ * Some functions are called through a macro, which adds the line of the test. So a failure says
+ * where in the test it is, and not only where in fixture.c.
+ *
  * The systems do not agree on the types in struct kevent (NetBSD: 32-bit filter and flags, size_t
  * counts; udata was an integer before NetBSD 10). Hence the typedefs.
  */
@@ -83,17 +86,21 @@ int trigger(int queue, intptr_t ident);
 #endif
 
 /* EV_ADD with these flags besides, and EV_ADD of a VNODE knote with EV_CLEAR. They must succeed. */
-void add(int queue, intptr_t ident, filter_t filter, flags_t flags);
-void watch(int queue, int fd, fflags_t fflags);
+#define add(...)   add_at(__LINE__, __VA_ARGS__)
+#define watch(...) watch_at(__LINE__, __VA_ARGS__)
+void add_at(int line, int queue, intptr_t ident, filter_t filter, flags_t flags);
+void watch_at(int line, int queue, int fd, fflags_t fflags);
 
 /* ---- Events ---------------------------------------------------------------------------------- */
 
 /* Collects events for at most ms milliseconds. Returns what kevent() does. */
 int wait_for(int queue, struct kevent *events, count_t n, long ms);
 
-/* Exactly one event must come, this one. */
-struct kevent expect_one(int queue, int ident, filter_t filter);
-void expect_none(int queue);
+/* Exactly one event must come, this one; and none may come. */
+#define expect_one(...)  expect_one_at(__LINE__, __VA_ARGS__)
+#define expect_none(...) expect_none_at(__LINE__, __VA_ARGS__)
+struct kevent expect_one_at(int line, int queue, int ident, filter_t filter);
+void expect_none_at(int line, int queue);
 
 /* ---- Sockets --------------------------------------------------------------------------------- */
 
