@@ -214,8 +214,10 @@ void full_terminal_harms_nobody(const struct fault *fault)
     int reader = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (reader < 0 || grantpt(reader) < 0 || unlockpt(reader) < 0)
         cr_skip_test("no terminal: %s", strerror(errno));
-    int terminal = open(ptsname(reader), O_RDWR | O_NOCTTY | O_CLOEXEC);
-    cr_assert(terminal >= 0, "%s: %s", ptsname(reader), strerror(errno));
+    const char *name = ptsname(reader);
+    int terminal = name ? open(name, O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
+    if (terminal < 0) /* /dev/pts may be missing, or of another world than /dev/ptmx */
+        cr_skip_test("no terminal: %s: %s", name ? name : "no name", strerror(errno));
     fcntl(reader, F_SETFL, O_NONBLOCK);
     start_saying_to(terminal, "--port 0 --verbose");
     struct client bystander = client_open();
