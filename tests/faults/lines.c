@@ -16,7 +16,7 @@
 
 #include "fault.h"
 
-enum { DESCRIPTORS = 40, FEW = 8, HELD_MAX = FD_SETSIZE + FEW, TEXT = 64 * 1024 };
+enum { DESCRIPTORS = 40, FEW = 8, HELD_MAX = FD_SETSIZE + FEW, TEXT = 256 * 1024 };
 
 /* Clients that make the server say something each time one of them comes again. */
 struct crowd {
@@ -72,11 +72,17 @@ static void fill(int pipe)
     close(fd);
 }
 
-static void drain(int pipe)
+/* All that there is to read, but for the zeros that it was filled with. Returns the text's length.
+ */
+static size_t read_on(int pipe, char *text, size_t length, size_t size)
 {
     char bytes[4096];
-    while (read(pipe, bytes, sizeof bytes) > 0)
-        ;
+    for (ssize_t n; (n = read(pipe, bytes, sizeof bytes)) > 0;)
+        for (ssize_t i = 0; i < n && length < size - 1; i++)
+            if (bytes[i])
+                text[length++] = bytes[i];
+    text[length] = '\0';
+    return length;
 }
 
 /* Starts the server with that as its stderr. */
@@ -103,19 +109,16 @@ static int start_with_pipe(const char *options, bool full)
     return ends[0];
 }
 
-/* The server has nothing more to say for now, and what it has said is read: what does it say next?
- * At least so many were left out. */
+/* What has the server said, and what does it say next? At least so many lines were left out. It may
+ * tell so as soon as we read, if it still has something to say then. */
 static void must_tell(int pipe, struct crowd *crowd, long least, const char *why)
 {
-    char text[TEXT] = "";
-    size_t length = 0;
+    static char text[TEXT];
     must_settle();
-    drain(pipe);
+    size_t length = read_on(pipe, text, 0, sizeof text);
     for (int64_t end = now_ms() + patient(5000); left_out(text) < least && now_ms() < end; nap(1)) {
         come_again(crowd, 1);
-        ssize_t n = read(pipe, text + length, sizeof text - 1 - length);
-        length += n > 0 ? (size_t)n : 0;
-        text[length] = '\0';
+        length = read_on(pipe, text, length, sizeof text);
     }
     cr_assert(left_out(text) >= least, "%s: at least %ld lines were left out, and it says: '%s'",
               why, least, text);
