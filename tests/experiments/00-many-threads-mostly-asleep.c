@@ -12,7 +12,7 @@
 
 #include <pthread.h>
 
-enum { THREADS = 1000, ECHOES = 2000 };
+enum { THREADS = 1000, ECHOES = 100, TRIES = 20 };
 
 static void *serve(void *argument)
 {
@@ -39,14 +39,20 @@ static int start(pthread_attr_t *attributes)
     return ends[0];
 }
 
-static double echo_time(int fd) /* microseconds */
+/* Microseconds for an echo, the least of some tries: others may want the processor, too. */
+static double echo_time(int fd)
 {
     char byte = 'x';
-    double begin = now();
-    for (int i = 0; i < ECHOES; i++)
-        if (send(fd, &byte, 1, 0) != 1 || recv(fd, &byte, 1, 0) != 1)
-            err(1, "echo");
-    return (now() - begin) / ECHOES * 1e6;
+    double least = 0;
+    for (int try = 0; try < TRIES; try++) {
+        double begin = now();
+        for (int i = 0; i < ECHOES; i++)
+            if (send(fd, &byte, 1, 0) != 1 || recv(fd, &byte, 1, 0) != 1)
+                err(1, "echo");
+        double each = (now() - begin) / ECHOES * 1e6;
+        least = try == 0 || each < least ? each : least;
+    }
+    return least;
 }
 
 static long switches(void)

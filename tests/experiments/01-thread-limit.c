@@ -42,7 +42,7 @@ static int threads_under(rlim_t limit, int *error)
 
     if (setrlimit(RLIMIT_NPROC, &(struct rlimit){limit, limit}) < 0 || setgid(NOBODY_ELSE) < 0 ||
         setuid(NOBODY_ELSE) < 0)
-        err(1, "to another user");
+        _exit(SKIPPED); /* in a container, root may have no other users to become */
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 64 * 1024);
     do
@@ -71,6 +71,8 @@ static int try_limit(rlim_t limit, bool last)
         _exit(write(ends[1], &threads, sizeof threads) < 0 || error != EAGAIN);
     }
     wait(&status);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED)
+        skip("may not become a user who has no other threads");
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 ||
         read(ends[0], &threads, sizeof threads) < 0)
         errx(1, "no limit was met");
@@ -82,7 +84,7 @@ static int try_limit(rlim_t limit, bool last)
 int main(void)
 {
     if (getuid() != 0)
-        skip("needs root, to become a user who has no other threads");
+        skip("only root can become a user who has no other threads");
     int few = try_limit(64, false);
     int many = try_limit(2000, true);
     expect(few > 32 && few < 64, "the limit counts the process itself, too");

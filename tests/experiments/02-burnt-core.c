@@ -3,7 +3,7 @@
  * Two servers, and not one client. The busy one asks all the same; whoever else wants that core
  * gets half of it. The other one sleeps until it is woken.
  *
- * Needs: linux
+ * Needs: linux alone
  * Servers: 02-busy-poll-nonblocking 05-epoll
  *
  * Expect:

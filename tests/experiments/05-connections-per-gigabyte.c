@@ -4,7 +4,7 @@
  * fs.epoll.max_user_watches, is another: 4 % of memory. And what a connection takes is a third:
  * measured here as the growth of the kernel's slab, per idle connection, watch included.
  *
- * Needs: linux
+ * Needs: linux alone
  *
  * Expect:
  *   the rule of fs.file-max: <n> files for each GB of memory
