@@ -187,7 +187,7 @@ class Verdict:
     """What one of meson's tests says of the single tests in it: in TAP (testanything.org), in
     Criterion's last line, or, if it speaks neither, by its exit status alone."""
 
-    def __init__(self, record):
+    def __init__(self, record, filtered=False):
         self.passed = 0
         self.skips = [] # why
         self.failures = [] # name, reason, details
@@ -199,6 +199,8 @@ class Verdict:
             self.passed = 1
         elif not spoken and record['result'] == 'SKIP':
             self.skips = lines[-1:] or ['']
+        if good and not self.passed + len(self.skips) + len(self.failures) and not filtered:
+            self.failures = [('', 'ran no test', lines[-20:])]
         if not good and not self.failures: # it crashed, or did not end, before it could say so
             reason = 'took too long' if record['result'] == 'TIMEOUT' else \
                 f'exit status {record["returncode"]}'
@@ -262,8 +264,8 @@ def again(record, single):
     return shlex.join(command)
 
 
-def report(records):
-    verdicts = [(record, Verdict(record)) for record in records]
+def report(records, filtered):
+    verdicts = [(record, Verdict(record, filtered)) for record in records]
     for record, verdict in verdicts:
         for single, reason, details in verdict.failures:
             print(f'\nFAILED {name_of(record)}: {single}{reason}')
@@ -306,7 +308,7 @@ def judge(chosen):
     print('testing ' + server, flush=True)
     with tempfile.NamedTemporaryFile() as tap:
         criterion = subprocess.Popen(
-            [os.path.join(chosen.build, 'tests', 'conformance'), '--jobs', '2', '--verbose',
+            [os.path.join(chosen.build, 'tests', 'conformance'), '--jobs', '4', '--verbose',
              '--tap=' + tap.name, '--filter', chosen.filter or '*'],
             env=dict(os.environ, ECHO_SERVER=server, ECHO_TRAITS=chosen.traits),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
@@ -333,7 +335,7 @@ def main():
     if sys.stdout.isatty() or not narrow:
         print(f'building into {os.path.relpath(chosen.build)} ...', flush=True)
     compile_for(tests, chosen.build)
-    return report(run(tests, chosen))
+    return report(run(tests, chosen), bool(chosen.filter))
 
 
 if __name__ == '__main__':

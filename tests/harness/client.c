@@ -317,17 +317,31 @@ void clients_echo(struct client *clients, int count, size_t length)
     }
 }
 
+/* Lets each client that wants to send more do so. Returns how many do, and leaves them in p. */
+static int push_once(struct client *clients, int count, uint64_t limit, struct pollfd *p)
+{
+    int unsatisfied = 0;
+    for (int i = 0; i < count; i++) {
+        if (clients[i].sent < limit)
+            client_put(&clients[i], (size_t)(limit - clients[i].sent));
+        bool more = clients[i].sent < limit && !clients[i].reset;
+        p[i] = (struct pollfd){.fd = more ? clients[i].fd : -1, .events = POLLOUT};
+        unsatisfied += more;
+    }
+    return unsatisfied;
+}
+
+/* "Nothing more goes" means: not for 200 ms. If the server sleeps by then, 60 ms are enough: only
+ * a delayed acknowledgement, of 40 ms, could still make room. */
 void clients_push(struct client *clients, int count, uint64_t limit)
 {
+    enum { STEP_MS = 20, ASLEEP_MS = 60, QUIET_MS = 200 };
     struct pollfd p[CLIENTS_MAX];
-    do { /* "nothing more goes" means: not for 200 ms */
-        for (int i = 0; i < count; i++) {
-            if (clients[i].sent < limit)
-                client_put(&clients[i], (size_t)(limit - clients[i].sent));
-            bool more = clients[i].sent < limit && !clients[i].reset;
-            p[i] = (struct pollfd){.fd = more ? clients[i].fd : -1, .events = POLLOUT};
-        }
-    } while (wait_for_any(p, count, 200) > 0);
+    for (int quiet = 0; push_once(clients, count, limit, p) > 0;) {
+        quiet = wait_for_any(p, count, STEP_MS) > 0 ? 0 : quiet + STEP_MS;
+        if (quiet >= QUIET_MS || (quiet >= ASLEEP_MS && server_sleeps()))
+            return;
+    }
 }
 
 int clients_drain(struct client *clients, int count, int ms)
@@ -357,17 +371,25 @@ static bool is_owed(const struct client *client)
     return owed.held + owed.unread > 0;
 }
 
+/* A delayed acknowledgement, of 40 ms, or the lack of a CPU may hold up the echo for a moment. */
+static bool stays_owed(const struct client *client)
+{
+    enum { ASLEEP_MS = 60, MOMENT_MS = 250 };
+    int64_t start = now_ms();
+    AWAIT(MOMENT_MS, !is_owed(client) || (now_ms() > start + ASLEEP_MS && server_sleeps()));
+    return is_owed(client);
+}
+
 /* Sends without reading, a little at a time, until the server owes it something or so much is
- * sent. A delayed acknowledgement, or the lack of a CPU, may hold up the echo for a moment. */
+ * sent. */
 static struct client open_and_send(uint64_t most)
 {
-    enum { PIECE = 8 * 1024, MOMENT_MS = 250 };
+    enum { PIECE = 8 * 1024 };
     struct client client = open_narrow();
-    while (client.sent < most && !is_owed(&client)) {
+    while (client.sent < most && !stays_owed(&client)) {
         uint64_t rest = most - client.sent;
         client_send(&client, rest < PIECE ? (size_t)rest : PIECE);
         AWAIT(STUCK_MS, client_has_arrived(&client));
-        AWAIT(MOMENT_MS, !is_owed(&client));
     }
     return client;
 }

@@ -97,6 +97,8 @@ void server_limit_descriptors(int limit);
 /* True once the server has used less than 2 % of a CPU for 250 ms; a spinning one never does. On a
  * machine so busy that even a spinning one gets no more, Linux tells that it wants more. */
 bool server_settles(void);
+/* At this moment all its threads sleep, or are stopped. False where the system does not tell. */
+bool server_sleeps(void);
 
 /* Runs the server's command to its end, for command lines that must not start one. */
 struct outcome {

@@ -79,7 +79,7 @@ int server_descriptors(void)
     proc_path(path, sizeof path, "fd");
     DIR *directory = opendir(path);
     if (!directory)
-        return -1;
+        skip("%s: %s", path, strerror(errno));
     for (struct dirent *entry; (entry = readdir(directory));)
         count += entry->d_name[0] != '.';
     closedir(directory);
@@ -233,6 +233,15 @@ static bool kept_awake(const struct awake *then, const struct awake *now)
                 then->thread[i].sleeps == now->thread[k].sleeps)
                 return true;
     return false;
+}
+
+bool server_sleeps(void)
+{
+#ifdef __linux__
+    return look_who_is_awake().count == 0;
+#else
+    return false;
+#endif
 }
 
 bool server_settles(void)
