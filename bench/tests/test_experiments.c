@@ -9,6 +9,7 @@
 #include "scenario.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -163,8 +164,12 @@ static const char *on_terminal(void (*show)(void))
     static char text[1024];
     int terminal = posix_openpt(O_RDWR | O_NOCTTY);
     int before = dup(STDERR_FILENO);
-    cr_assert(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
-    int mine = open(ptsname(terminal), O_RDWR | O_NOCTTY);
+    if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0)
+        cr_skip_test("no terminal: %s", strerror(errno));
+    const char *name = ptsname(terminal);
+    int mine = name ? open(name, O_RDWR | O_NOCTTY) : -1;
+    if (mine < 0) /* /dev/pts may be missing */
+        cr_skip_test("no terminal: %s", strerror(errno));
     dup2(mine, STDERR_FILENO);
     show();
     fputc('#', stderr); /* a terminal hands over piece by piece; this is the end */
