@@ -111,15 +111,13 @@ def compile_for(tests, build):
 
 def choose(tests, chosen):
     if chosen.suites:
-        wanted = set(chosen.suites.split(','))
-    else:
-        known = {suite for test in tests for suite in suites_of(test)}
-        wanted = known if chosen.all or chosen.only else set(FIRST)
-        if chosen.rest:
-            wanted = known - set(FIRST)
-        elif chosen.filter and not chosen.only: # it is for the suite that all servers pass
-            wanted = {'conformance'}
-    tests = [test for test in tests if wanted & set(suites_of(test))]
+        tests = [test for test in tests if set(chosen.suites.split(',')) & set(suites_of(test))]
+    elif chosen.rest:
+        tests = [test for test in tests if not set(FIRST) & set(suites_of(test))]
+    elif chosen.filter and not chosen.only: # it is for the suite that all servers pass
+        tests = [test for test in tests if 'conformance' in suites_of(test)]
+    elif not chosen.all and not chosen.only:
+        tests = [test for test in tests if set(FIRST) & set(suites_of(test))]
     if chosen.only:
         tests = [test for test in tests
                  if any(fnmatch.fnmatch(test['name'], pattern) for pattern in chosen.only)]
