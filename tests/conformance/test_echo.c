@@ -132,7 +132,7 @@ Test(clause1_echo, closed_standard_descriptors)
 {
     enum { MANY = 4 };
     struct client c[MANY];
-    server_start_with((struct start){.extra = "--verbose", .closed = true});
+    server_start_with((struct start){.extra = "--verbose", .standard = {CLOSED, 0, CLOSED}});
     for (int i = 0; i < MANY; i++) {
         c[i] = client_open();
         client_echo(&c[i], 100);

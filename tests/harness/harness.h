@@ -42,7 +42,6 @@ struct start {
     const char *argument; /* and its argument */
     unsigned descriptors; /* RLIMIT_NOFILE; default: as many as there may be */
     int standard[3];      /* its descriptors 0, 1 and 2; 0: as usual; CLOSED, DEV_NULL (start.h) */
-    bool closed;          /* its stdin and stderr are, as for a careless daemon */
     int port;             /* default 0: any */
 };
 

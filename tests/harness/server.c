@@ -110,8 +110,6 @@ void server_launch(struct start s)
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
         if (s.standard[fd])
             standard[fd] = s.standard[fd];
-    if (s.closed)
-        standard[STDIN_FILENO] = standard[STDERR_FILENO] = CLOSED;
     server.pid = launch(further, standard, s.descriptors);
     close(out[1]);
 }
