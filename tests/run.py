@@ -41,6 +41,12 @@ The last line reads "N passed, N failed, N skipped" and counts single tests.
 """
 
 
+def wrong(message):
+    """What is wrong with the command line, and where to look."""
+    print(f"tests/run: {message}\nTry 'tests/run --help'.", file=sys.stderr)
+    sys.exit(2)
+
+
 def options():
     parser = argparse.ArgumentParser(
         prog='tests/run', description=HELP, epilog=EPILOG, allow_abbrev=False,
@@ -61,9 +67,10 @@ def options():
                         help="the server's traits, separated by commas")
     parser.add_argument('--server', metavar='PATH', nargs=argparse.REMAINDER,
                         help='the server to test; all that follow are arguments for it')
+    parser.error = wrong
     chosen = parser.parse_args()
     if chosen.server == []:
-        parser.error('--server needs a path')
+        wrong('--server needs a path')
     chosen.build = os.path.abspath(chosen.build)
     return chosen
 
@@ -122,7 +129,7 @@ def choose(tests, chosen):
         tests = [test for test in tests
                  if any(fnmatch.fnmatch(test['name'], pattern) for pattern in chosen.only)]
     if not tests:
-        sys.exit("tests/run: nothing matches; see 'tests/run --list --all'")
+        wrong('nothing matches that; --list --all shows what there is')
     return tests
 
 
@@ -145,9 +152,13 @@ def run(tests, chosen):
     environment = dict(os.environ, PYTHONUNBUFFERED='1')
     if chosen.filter:
         environment['CRITERION_TEST_PATTERN'] = environment['FAULTS_ONLY'] = chosen.filter
+    at_a_time = 2 * (os.cpu_count() or 2) # most of them wait most of the time
+    if len(tests) > 1:
+        print(f'{len(tests)} suites, {at_a_time} at a time, and one at a time what must be alone',
+              flush=True)
     meson = subprocess.Popen(
-        ['meson', 'test', '-C', chosen.build, '--no-rebuild',
-         '--num-processes', str(2 * (os.cpu_count() or 2))] + [test['name'] for test in tests],
+        ['meson', 'test', '-C', chosen.build, '--no-rebuild', '--num-processes', str(at_a_time)] +
+        [test['name'] for test in tests],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace', cwd=ROOT,
         env=environment)
     try:
@@ -290,11 +301,11 @@ def absolute(server):
     if '/' in server:
         path = os.path.abspath(server)
     else:
-        path = shutil.which(server) or sys.exit(f"tests/run: there is no command '{server}'")
+        path = shutil.which(server) or wrong(f"there is no command '{server}'")
     if not os.path.isfile(path) or not os.access(path, os.X_OK):
-        sys.exit(f"tests/run: '{path}' is not a program")
+        wrong(f"'{path}' is not a program")
     if ' ' in path:
-        sys.exit("tests/run: the server's path must not have blanks in it")
+        wrong("the server's path must not have blanks in it")
     return path
 
 
