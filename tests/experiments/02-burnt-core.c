@@ -65,7 +65,7 @@ static void choose_core(void)
 static double wanted(pid_t pid)
 {
     char path[64];
-    long long ran, waited;
+    long long ran = 0, waited = 0;
     snprintf(path, sizeof path, "/proc/%d/schedstat", (int)pid);
     FILE *file = fopen(path, "r");
     if (!file || fscanf(file, "%lld %lld", &ran, &waited) != 2)
