@@ -168,8 +168,10 @@ def run(tests, chosen):
         for line in meson.stdout:
             show(line)
         meson.wait()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt: # meson has heard of it, too
         meson.wait()
+        print('interrupted')
+        sys.exit(130)
     if not os.path.exists(log):
         sys.exit('tests/run: meson ran nothing')
     with open(log, encoding='utf-8') as lines:
