@@ -170,8 +170,7 @@ def run(tests, chosen):
         meson.wait()
     except KeyboardInterrupt: # meson has heard of it, too
         meson.wait()
-        print('interrupted')
-        sys.exit(130)
+        raise
     if not os.path.exists(log):
         sys.exit('tests/run: meson ran nothing')
     with open(log, encoding='utf-8') as lines:
@@ -353,4 +352,7 @@ def main():
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit('\ninterrupted')
