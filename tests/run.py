@@ -260,11 +260,27 @@ class Verdict:
             if found:
                 passed, failed, crashed = map(int, found.groups())
                 self.passed += passed
-                self.failures = [(line, '', []) for line in lines
-                                 if re.match(r'\[(FAIL|CRASH)\]', line)] or \
+                self.failures = self.criterion_failures(lines) or \
                     [('', 'failed', [])] * (failed + crashed)
                 return True
         return False
+
+
+    @staticmethod
+    def criterion_failures(lines):
+        """Above "[FAIL] suite::test" stands where, and below that line why, a check did not hold."""
+        failures, said, place = [], [], ''
+        for line in lines:
+            failed = re.match(r'\[(?:FAIL|CRASH)\] (.*)', line)
+            found = re.match(r'\[----\] *(?:(?:\.\./)*(\S+:\d+): )?(.*)', line)
+            if failed:
+                failures.append((failed.group(1), '', said))
+                said = []
+            elif found:
+                place = found.group(1) or place
+                if place and found.group(2) not in ('', 'Assertion Failed'):
+                    said.append(f'{found.group(2)} ({place})')
+        return failures
 
 
 def again(record, single):

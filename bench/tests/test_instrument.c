@@ -55,9 +55,13 @@ static void expect_trouble(const char *mode, enum load_end end, const char *text
 
 Test(load, a_good_server_is_not_accused)
 {
+    uint64_t echoes = 0;
     start("split", 4, 64);
-    cr_assert_eq(load_run(&load, MILLISECONDS(100), &latency), LOAD_DONE, "%s", load.trouble);
-    cr_assert_gt(load.echoes, 4);
+    for (int runs = 0; runs < 20 && echoes <= 4; runs++) {
+        cr_assert_eq(load_run(&load, MILLISECONDS(100), &latency), LOAD_DONE, "%s", load.trouble);
+        echoes += load.echoes;
+    }
+    cr_assert_gt(echoes, 4);
     finish();
 }
 
