@@ -76,8 +76,9 @@ bool server_has(const char *trait);
 /* What is on its stdout after the ready line, as a string. Returns the string's length. */
 size_t server_has_printed(char *text, size_t size);
 
-/* What /proc tells; each of them skips the test aloud where there is no such thing. */
-double server_cpu_ms(void); /* user and system time of all its threads */
+/* What /proc tells. All but server_queued_ms() skip the test where there is no such thing. */
+double server_cpu_ms(void);     /* user and system time of all its threads */
+int64_t server_queued_ms(void); /* how long its first thread has waited for a CPU; 0: unknown */
 long server_rss_kib(void);
 int server_descriptors(void);
 int server_threads(void);

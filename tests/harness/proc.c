@@ -178,6 +178,21 @@ double server_cpu_ms(void)
 #endif
 }
 
+int64_t server_queued_ms(void)
+{
+    long long queued = 0;
+#ifdef __linux__
+    char path[64];
+    proc_path(path, sizeof path, "schedstat");
+    FILE *file = fopen(path, "r");
+    if (file && fscanf(file, "%*d %lld", &queued) != 1)
+        queued = 0;
+    if (file)
+        fclose(file);
+#endif
+    return queued / 1000000;
+}
+
 /* Threads that run or wait for a CPU, and how often each has gone to sleep until now. */
 struct awake {
     int count;

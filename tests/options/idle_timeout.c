@@ -31,7 +31,7 @@ Test(idle_timeout, closes_the_quiet_and_keeps_the_others)
                   (int)(closed - begin));
     client_expect_eof(&quiet);
     client_echo(&talker, 10);
-    server_stop();
+    server_dismiss();
 }
 
 Test(idle_timeout, closes_who_never_reads)
@@ -43,7 +43,7 @@ Test(idle_timeout, closes_who_never_reads)
     AWAIT(3000, server_descriptors() < before);
     cr_assert_eq(server_descriptors(), before - 1, "a peer that never reads is kept for ever");
     client_close(&stuck);
-    server_stop();
+    server_dismiss();
 }
 
 /* Far less than it is owed, but something, all the time: 10 MB a second. The server sees that only
@@ -61,7 +61,7 @@ Test(idle_timeout, slow_but_alive_is_not_quiet)
         client_put(&slow, EACH);
     }
     client_receive_all(&slow);
-    server_stop();
+    server_dismiss();
 }
 
 Test(idle_timeout, off_by_default)
@@ -70,7 +70,7 @@ Test(idle_timeout, off_by_default)
     struct client quiet = client_open();
     cr_assert_not(client_ready(&quiet, POLLIN, 1500), "closed without being asked to");
     client_echo(&quiet, 10);
-    server_stop();
+    server_dismiss();
 }
 
 Test(idle_timeout, wants_a_number)
