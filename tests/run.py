@@ -174,7 +174,11 @@ def run(tests, chosen):
     if not os.path.exists(log):
         sys.exit('tests/run: meson ran nothing')
     with open(log, encoding='utf-8') as lines:
-        return [json.loads(line) for line in lines]
+        records = [json.loads(line) for line in lines]
+    missing = {test['name'] for test in tests} - {name_of(record) for record in records}
+    if missing: # whatever became of meson, this is no success
+        sys.exit('tests/run: meson did not run ' + ', '.join(sorted(missing)))
+    return records
 
 
 def name_of(record): # in it: "project:suites / name"
