@@ -51,6 +51,7 @@ setup_package() { # manager, thing
     dnf:cc | pacman:cc | brew:cc | pkg:cc) echo gcc ;;
     dnf:headers) echo glibc-devel ;;
     pacman:headers) echo glibc ;;
+    pacman:python3) echo python ;;
     dnf:pkg-config | pacman:pkg-config | pkg:pkg-config) echo pkgconf ;;
     brew:pkg-config) echo pkgconf ;;
     dnf:criterion) echo criterion-devel ;;
