@@ -195,8 +195,10 @@ void dead_link_and_idle_timeout(const struct fault *fault)
     firewall();
     server_start_with((struct start){.extra = "--idle-timeout", .argument = "2"});
     struct client owed = client_open_small();
+    client_echo(&owed, 1);
     clients_push(&owed, 1, 4 << 20);
-    int with_one = server_descriptors(), now; /* 06 has opened one more to watch for room */
+    must_settle(); /* by now 06 has opened one more, to watch for room */
+    int with_one = server_descriptors(), now;
     cut_link(&owed);
     struct client idle = client_open();
     client_echo(&idle, 1000);

@@ -38,6 +38,7 @@ Test(idle_timeout, closes_who_never_reads)
 {
     start_with_one_second();
     struct client stuck = client_open();
+    client_echo(&stuck, 1); /* now it has been let in */
     clients_push(&stuck, 1, LOTS);
     int before = server_descriptors();
     AWAIT(3000, server_descriptors() < before);
