@@ -13,6 +13,7 @@
 
 #include "log.h"
 #include "net.h"
+#include "options.h"
 
 /* send() in blocking mode waits for room, but may still take less than all: after a signal. */
 static int send_all(int fd, const char *bytes, size_t length)
@@ -39,7 +40,7 @@ static void serve(int fd)
         if (received < 0 && errno == EINTR)
             continue;
         if (received < 0 || send_all(fd, buffer, (size_t)received) < 0) {
-            if (net_verbose)
+            if (log_verbose)
                 log_event("client %d: %s", fd, strerror(errno));
             return;
         }
@@ -48,7 +49,7 @@ static void serve(int fd)
 
 int main(int argc, char **argv)
 {
-    struct net_settings settings = net_parse(argc, argv, NULL);
+    struct net_settings settings = options_parse(argc, argv, NULL);
     int listener = net_listen(&settings, false);
     if (listener < 0)
         return 1;

@@ -19,6 +19,7 @@
 
 #include "log.h"
 #include "net.h"
+#include "options.h"
 
 enum {
     BUFFER_SIZE = 8 * 1024, /* on each thread's stack, and most threads only sleep */
@@ -94,7 +95,7 @@ static bool echo(int fd)
         if (received < 0 && errno == EINTR)
             continue; /* perhaps it was wake(): look at stopping again */
         if (received < 0 || send_all(fd, buffer, (size_t)received) < 0) {
-            if (net_verbose)
+            if (log_verbose)
                 log_event("client %d: %s", fd, strerror(errno));
             return false; /* this client is lost; the others have their own threads */
         }
@@ -294,7 +295,7 @@ static void stop(void)
 
 int main(int argc, char **argv)
 {
-    struct net_settings settings = net_parse(argc, argv, NULL);
+    struct net_settings settings = options_parse(argc, argv, NULL);
     pthread_attr_t attributes = small_and_detached();
     pthread_t acceptor;
     sigset_t signals;

@@ -1,24 +1,32 @@
-/* Stage 2: non-blocking sockets, tried in turn, for ever.
+/* Chapter 2: non-blocking sockets, tried in turn, forever.
  *
- * One thread serves everybody, and no call ever sleeps: a socket with nothing to say answers
- * EAGAIN at once, and we ask the next. It works, and with one busy client nothing is faster. But
- * it asks when nobody talks, too: this server is meant to burn a core. */
+ * One thread serves all clients, and no call ever sleeps: a socket with nothing to say answers
+ * EAGAIN at once, and we ask the next. With one busy client nothing is faster. But we also ask when
+ * nobody talks: this server burns a core by design. */
+#include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "conn.h"
 #include "log.h"
 #include "net.h"
+#include "options.h"
 
 enum { ACCEPTS_PER_SWEEP = 16 };
 
 struct server {
-    int listener; /* -1 once we stop */
+    int listener;     /* -1 once we stop */
+    int backlog_max;  /* clients that may be waiting in the backlog */
+    int64_t deadline; /* when the stop ends; 0: none */
     struct conn_table conns;
-    int64_t deadline; /* of the stop */
 };
 
-static volatile sig_atomic_t signalled; /* a loop that never sleeps may simply look at a flag */
+static int sweep(struct server *server);
+static void accept_clients(struct server *server, int max);
+static void begin_stop(struct server *server);
+
+static volatile sig_atomic_t signalled; /* a loop that never sleeps can simply look at a flag */
 
 static void on_signal(int signal)
 {
@@ -26,25 +34,20 @@ static void on_signal(int signal)
     signalled = 1;
 }
 
-/* Takes in whoever waits, but not more than so many at a time: the others want their turn. When
- * descriptors run out, the next sweep simply tries again. */
-static void accept_clients(struct server *server, int most)
+static void run(struct server *server)
 {
-    for (int i = 0; i < most; i++) {
-        int client;
-        enum net_accepted got = net_accept(server->listener, true, &client);
-        if (got == NET_LOST)
-            continue;
-        if (got != NET_CLIENT)
-            return;
-        if (!conn_open(&server->conns, client)) {
-            log_error("client %d turned away", client);
-            close(client);
-        }
+    for (;;) {
+        if (server->listener >= 0)
+            accept_clients(server, ACCEPTS_PER_SWEEP);
+        if (server->listener >= 0 && signalled)
+            begin_stop(server);
+        int open = sweep(server);
+        if (server->listener < 0 && (open == 0 || net_ms_left(server->deadline) == 0))
+            return; /* all clients have gone, or have had their second */
     }
 }
 
-/* Tries every connection once. Returns how many there are. */
+/* Tries every connection once. Returns how many are open. */
 static int sweep(struct server *server)
 {
     int open = 0;
@@ -60,9 +63,24 @@ static int sweep(struct server *server)
     return open;
 }
 
-static void begin_stop(struct server *server, int backlog_max)
+/* Accepts a few clients at a time, because the others want their turn. If we are out of
+ * descriptors, the next sweep tries again. */
+static void accept_clients(struct server *server, int max)
 {
-    accept_clients(server, backlog_max); /* all who wait: they have been told that they are in */
+    for (int i = 0; i < max; i++) {
+        int client;
+        enum net_accepted got = net_accept(server->listener, true, &client);
+        if (got == NET_CLIENT && !conn_open(&server->conns, client))
+            net_turn_away(client, strerror(errno));
+        if (got == NET_TRY_AGAIN || got == NET_EXHAUSTED)
+            return;
+    }
+}
+
+/* Clients in the backlog have been told that they are connected, so we accept them first. */
+static void begin_stop(struct server *server)
+{
+    accept_clients(server, server->backlog_max);
     close(server->listener);
     server->listener = -1;
     server->deadline = net_now_ms() + CONN_STOP_MS;
@@ -73,31 +91,20 @@ static void begin_stop(struct server *server, int backlog_max)
     }
 }
 
-static void run(struct server *server, int backlog_max)
-{
-    for (;;) {
-        if (signalled && server->listener >= 0)
-            begin_stop(server, backlog_max);
-        if (server->listener >= 0)
-            accept_clients(server, ACCEPTS_PER_SWEEP);
-        int open = sweep(server);
-        if (server->listener < 0 && (open == 0 || net_now_ms() >= server->deadline))
-            return;
-    }
-}
-
 int main(int argc, char **argv)
 {
-    struct net_settings settings = net_parse(argc, argv, NULL);
-    struct server server = {.listener = net_listen(&settings, true)};
+    struct net_settings settings = options_parse(argc, argv, NULL);
+    struct server server = {
+        .listener = net_listen(&settings, true),
+        .backlog_max = net_backlog_max(settings.backlog),
+    };
+
     if (server.listener < 0)
         return 1;
-    const struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    stop_signals_handle(on_signal);
     if (net_announce(server.listener) < 0)
         return 1;
-    run(&server, net_backlog_max(settings.backlog));
+    run(&server);
     conn_table_free(&server.conns);
     return 0;
 }

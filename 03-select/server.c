@@ -1,10 +1,11 @@
-/* Stage 3: select(), which sleeps until one of many sockets is ready.
+/* Chapter 3: select(), which sleeps until one of many sockets is ready.
  *
- * We hand the kernel two sets of descriptors, those we would read from and those we would write
- * to, and sleep. It wakes us with the same sets, cut down to whoever is ready. */
+ * We hand the kernel two sets of descriptors, those to read from and those to write to, and sleep.
+ * It wakes us with the same sets, in which only the ready ones are left. */
 #include <err.h>
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/select.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,20 +13,145 @@
 #include "conn.h"
 #include "log.h"
 #include "net.h"
+#include "options.h"
 
 enum {
+    TURNS_PER_CHECK = 1000, /* connections' turns between two checks for a stop signal */
     ACCEPTS_PER_TURN = 64,
-    RETRY_MS = 100,     /* after running out of descriptors, accept again this soon */
-    SERVED_MOST = 1000, /* turns from one look at the signals to the next */
+    RETRY_MS = 100, /* out of descriptors: stop accepting for this long */
 };
 
 struct server {
-    int listener;            /* -1 once we stop */
-    int max_fd;              /* the highest descriptor in the sets */
-    fd_set readers, writers; /* the interest sets: who waits for what */
+    int listener;     /* -1 once we stop */
+    int backlog_max;  /* clients that may be waiting in the backlog */
+    int turns;        /* since the last check for a stop signal */
+    int64_t deadline; /* when to accept again, or to end the stop; 0: none */
     struct conn_table conns;
-    int64_t deadline; /* of the stop; before, when to accept again; 0: none */
+
+    fd_set readers, writers;   /* the interest sets: what we wait for */
+    fd_set readable, writable; /* their copies, in which select() leaves the ready ones */
+    int max_fd;                /* the highest descriptor in them */
 };
+
+static void serve_ready(struct server *server);
+static bool stop_requested(struct server *server, int ready);
+static void accept_clients(struct server *server, int max);
+static void accept_again(struct server *server);
+static void begin_stop(struct server *server);
+
+static void run(struct server *server)
+{
+    sigset_t none;
+    sigemptyset(&none);
+
+    while (server->max_fd >= 0) {
+        server->readable = server->readers;
+        server->writable = server->writers;
+        int left = net_ms_left(server->deadline);
+        struct timespec timeout = {left / 1000, left % 1000 * 1000000L};
+        int ready = pselect(server->max_fd + 1, &server->readable, &server->writable, NULL,
+                            left < 0 ? NULL : &timeout, &none);
+        if (ready > 0)
+            serve_ready(server);
+        if (ready < 0 && errno != EINTR) {
+            log_error("pselect"); /* no memory for its list, say */
+            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        }
+        if (server->listener >= 0 && stop_requested(server, ready))
+            begin_stop(server);
+        if (net_ms_left(server->deadline) != 0)
+            continue;
+        if (server->listener < 0)
+            return; /* the clients have had their second */
+        accept_again(server);
+    }
+}
+
+/* -------------------------------------------------------------------- one connection's turn --- */
+
+static void set_interest(struct server *server, int fd, enum conn_next next)
+{
+    FD_CLR(fd, &server->readers);
+    FD_CLR(fd, &server->writers);
+    if (next == CONN_READ)
+        FD_SET(fd, &server->readers);
+    if (next == CONN_WRITE)
+        FD_SET(fd, &server->writers);
+}
+
+static void lower_max_fd(struct server *server)
+{
+    while (server->max_fd > server->listener && !conn_at(&server->conns, server->max_fd))
+        server->max_fd--;
+}
+
+static void take_turn(struct server *server, struct conn *conn)
+{
+    enum conn_next next = conn_turn(conn);
+
+    set_interest(server, conn->fd, next);
+    if (next == CONN_CLOSE) {
+        conn_close(conn);
+        lower_max_fd(server);
+    }
+}
+
+/* select() says how many are ready, but not which: look at each. We accept after the walk: a new
+ * client could have the number of one that was closed in it, and would meet that one's bits. */
+static void serve_ready(struct server *server)
+{
+    for (int fd = 0, last = server->max_fd; fd <= last; fd++) {
+        struct conn *conn = conn_at(&server->conns, fd);
+        if (conn && (FD_ISSET(fd, &server->readable) || FD_ISSET(fd, &server->writable)))
+            take_turn(server, conn);
+    }
+    if (server->listener >= 0 && FD_ISSET(server->listener, &server->readable))
+        accept_clients(server, ACCEPTS_PER_TURN);
+}
+
+/* -------------------------------------------------------------------------------- accepting --- */
+
+/* An fd_set is an array of FD_SETSIZE bits, and FD_SET() does not check where it writes: a higher
+ * descriptor would overwrite whatever lies behind the set. Such a client cannot stay. */
+static void add_client(struct server *server, int fd)
+{
+    if (fd >= FD_SETSIZE) {
+        net_turn_away(fd, "its number is too high for select()");
+    } else if (!conn_open(&server->conns, fd)) {
+        net_turn_away(fd, strerror(errno));
+    } else {
+        set_interest(server, fd, CONN_READ);
+        if (fd > server->max_fd)
+            server->max_fd = fd;
+    }
+}
+
+static void accept_clients(struct server *server, int max)
+{
+    for (int i = 0; i < max; i++) {
+        int client;
+        enum net_accepted got = net_accept(server->listener, true, &client);
+        if (got == NET_CLIENT)
+            add_client(server, client);
+        if (got == NET_TRY_AGAIN)
+            return;
+        if (got == NET_EXHAUSTED) {
+            /* The listener stays ready, so each wait would return at once, forever. So we stop
+             * watching it for a while. */
+            FD_CLR(server->listener, &server->readers);
+            server->deadline = net_now_ms() + RETRY_MS;
+            return;
+        }
+    }
+}
+
+static void accept_again(struct server *server)
+{
+    FD_SET(server->listener, &server->readers);
+    server->deadline = 0;
+}
+
+/* --------------------------------------------------------------------------------- the stop --- */
 
 static volatile sig_atomic_t signalled;
 
@@ -35,111 +161,24 @@ static void on_signal(int signal)
     signalled = 1;
 }
 
-/* -------------------------------------------------------------------- one connection's turn --- */
-
-static void lower_max_fd(struct server *server)
+/* The stop signals are blocked, and the wait lets them in, in one step with falling asleep: that is
+ * what pselect() has over select(), and ppoll() over poll(). If some client is always ready, the
+ * wait never sleeps; so now and then we ask whether a signal is pending. */
+static bool stop_requested(struct server *server, int ready)
 {
-    while (server->max_fd > server->listener && !conn_at(&server->conns, server->max_fd))
-        server->max_fd--;
+    server->turns += ready > 0 ? ready : 0;
+    if (ready < 0 || server->turns >= TURNS_PER_CHECK) {
+        server->turns = 0;
+        if (stop_signals_pending())
+            return true;
+    }
+    return signalled;
 }
 
-/* Puts the answer of a turn into the sets. */
-static void wait_for(struct server *server, struct conn *conn, enum conn_next next)
+/* Clients in the backlog have been told that they are connected, so we accept them first. */
+static void begin_stop(struct server *server)
 {
-    int fd = conn->fd;
-    FD_CLR(fd, &server->readers);
-    FD_CLR(fd, &server->writers);
-    if (next == CONN_READ)
-        FD_SET(fd, &server->readers);
-    if (next == CONN_WRITE)
-        FD_SET(fd, &server->writers);
-    if (next != CONN_CLOSE)
-        return;
-    conn_close(conn);
-    lower_max_fd(server);
-    if (server->listener >= 0 && server->deadline > 0) { /* a descriptor is free again */
-        FD_SET(server->listener, &server->readers);
-        server->deadline = 0;
-    }
-}
-
-/* -------------------------------------------------------------------------------- accepting --- */
-
-/* An fd_set is an array of FD_SETSIZE bits and FD_SET() does not look where it writes: with a
- * descriptor past the end it would overwrite whatever lies behind. Such a client cannot stay. */
-static void add_client(struct server *server, int fd)
-{
-    if (fd >= FD_SETSIZE) {
-        log_warning("client %d turned away: select() ends at %d", fd, FD_SETSIZE);
-        close(fd);
-        return;
-    }
-    struct conn *conn = conn_open(&server->conns, fd);
-    if (!conn) {
-        log_error("client %d turned away", fd);
-        close(fd);
-        return;
-    }
-    if (fd > server->max_fd)
-        server->max_fd = fd;
-    wait_for(server, conn, CONN_READ);
-}
-
-static void accept_clients(struct server *server, int most)
-{
-    for (int i = 0; i < most; i++) {
-        int client;
-        enum net_accepted got = net_accept(server->listener, true, &client);
-        if (got == NET_CLIENT)
-            add_client(server, client);
-        if (got == NET_EXHAUSTED) {
-            /* The listener stays ready, and select() would return at once, for ever. So stop
-             * watching it until somebody leaves, or for a while. */
-            FD_CLR(server->listener, &server->readers);
-            server->deadline = net_now_ms() + RETRY_MS;
-        }
-        if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN)
-            return;
-    }
-}
-
-/* --------------------------------------------------------------------------------- the loop --- */
-
-/* Copies go in, because select() overwrites them. The signals are let in only while it sleeps, in
- * one step with falling asleep: that is what pselect() has over select(). */
-static int wait_for_events(struct server *server, fd_set *readable, fd_set *writable)
-{
-    struct timespec timeout = {0};
-    sigset_t none;
-    sigemptyset(&none);
-    if (server->deadline > 0) {
-        int64_t left = server->deadline - net_now_ms();
-        if (left > 0)
-            timeout = (struct timespec){left / 1000, (long)(left % 1000) * 1000000};
-    }
-    *readable = server->readers;
-    *writable = server->writers;
-    return pselect(server->max_fd + 1, readable, writable, NULL,
-                   server->deadline > 0 ? &timeout : NULL, &none);
-}
-
-/* select() says how many are ready, but not which: look at each. */
-static void serve_ready(struct server *server, const fd_set *readable, const fd_set *writable)
-{
-    for (int fd = 0, last = server->max_fd; fd <= last; fd++) {
-        struct conn *conn = conn_at(&server->conns, fd);
-        if (conn && (FD_ISSET(fd, readable) || FD_ISSET(fd, writable)))
-            wait_for(server, conn, conn_turn(conn));
-    }
-    /* After the walk, so that it stays right if a turn ever closes others, too: a new client might
-     * get such a one's number, and meet its bits. */
-    if (server->listener >= 0 && FD_ISSET(server->listener, readable))
-        accept_clients(server, ACCEPTS_PER_TURN);
-}
-
-static void begin_stop(struct server *server, int backlog_max)
-{
-    accept_clients(server, backlog_max); /* all who wait: they have been told that they are in */
+    accept_clients(server, server->backlog_max);
     FD_CLR(server->listener, &server->readers);
     close(server->listener);
     server->listener = -1;
@@ -149,78 +188,32 @@ static void begin_stop(struct server *server, int backlog_max)
         if (!conn)
             continue;
         conn_stop(conn);
-        wait_for(server, conn, conn_turn(conn));
+        take_turn(server, conn);
     }
-    lower_max_fd(server);
-}
-
-/* pselect() lets the signals in only while it sleeps. Where somebody is always ready it never
- * sleeps, so we let them in ourselves now and then. */
-static void let_signals_in(long nanoseconds)
-{
-    const struct timespec moment = {.tv_nsec = nanoseconds};
-    sigset_t none, blocked;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, &blocked);
-    nanosleep(&moment, NULL);
-    sigprocmask(SIG_SETMASK, &blocked, NULL);
-}
-
-/* After the listener is gone, max_fd falls to -1 with the last connection. */
-static void run(struct server *server, int backlog_max)
-{
-    int served = 0;
-
-    while (server->max_fd >= 0) {
-        fd_set readable, writable;
-        int ready = wait_for_events(server, &readable, &writable);
-        if (ready < 0 && (errno == ENOMEM || errno == EAGAIN))
-            let_signals_in(10000000); /* out of memory for its list: again in 10 ms */
-        else if (ready < 0 && errno != EINTR)
-            log_fatal("pselect");
-        if (ready > 0)
-            serve_ready(server, &readable, &writable);
-        served += ready > 0 ? ready : 0;
-        if (served >= SERVED_MOST) {
-            let_signals_in(0);
-            served = 0;
-        }
-        if (server->listener >= 0 && signalled)
-            begin_stop(server, backlog_max);
-        if (server->deadline == 0 || net_now_ms() < server->deadline)
-            continue;
-        if (server->listener < 0)
-            return; /* their second is over */
-        FD_SET(server->listener, &server->readers);
-        server->deadline = 0;
-    }
+    lower_max_fd(server); /* with the last connection it falls to -1, which ends the loop */
 }
 
 int main(int argc, char **argv)
 {
-    struct net_settings settings = net_parse(argc, argv, NULL);
-    struct server server = {.listener = net_listen(&settings, true)};
-    const struct sigaction action = {.sa_handler = on_signal};
-    sigset_t signals;
+    struct net_settings settings = options_parse(argc, argv, NULL);
+    struct server server = {
+        .listener = net_listen(&settings, true),
+        .backlog_max = net_backlog_max(settings.backlog),
+    };
 
     if (server.listener < 0)
         return 1;
+    stop_signals_block();
+    stop_signals_handle(on_signal);
     if (server.listener >= FD_SETSIZE)
-        errx(1, "select() ends at descriptor %d, the listener is %d", FD_SETSIZE, server.listener);
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-
+        errx(1, "descriptor %d is too high for select()", server.listener);
     FD_ZERO(&server.readers);
     FD_ZERO(&server.writers);
     FD_SET(server.listener, &server.readers);
     server.max_fd = server.listener;
     if (net_announce(server.listener) < 0)
         return 1;
-    run(&server, net_backlog_max(settings.backlog));
+    run(&server);
     conn_table_free(&server.conns);
     return 0;
 }

@@ -1,6 +1,6 @@
-/* Stage 4: poll(), which takes an array instead of sets.
+/* Chapter 4: poll(), which takes an array instead of sets.
  *
- * The array names only the descriptors that we watch, however high their numbers: select()'s
+ * The array names only the descriptors that we watch, however high their numbers are: select()'s
  * limit is gone. The kernel still walks all of it on every call, and so do we. */
 #define _GNU_SOURCE /* ppoll() */
 #include <err.h>
@@ -8,27 +8,143 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "conn.h"
 #include "log.h"
 #include "net.h"
+#include "options.h"
+#include "ppoll.h" /* for macOS */
 
 enum {
+    TURNS_PER_CHECK = 1000, /* connections' turns between two checks for a stop signal */
     ACCEPTS_PER_TURN = 64,
-    RETRY_MS = 100,     /* after running out of descriptors, accept again this soon */
-    SERVED_MOST = 1000, /* turns from one look at the signals to the next */
-    LOOK_MS = 250,      /* on macOS: a sleep from one look at the signals to the next */
+    RETRY_MS = 100, /* out of descriptors: stop accepting for this long */
 };
 
 struct server {
-    int listener;         /* -1 once we stop */
+    int listener;     /* -1 once we stop */
+    int backlog_max;  /* clients that may be waiting in the backlog */
+    int turns;        /* since the last check for a stop signal */
+    int64_t deadline; /* when to accept again, or to end the stop; 0: none */
+    struct conn_table conns;
+
     struct pollfd *watch; /* dense: [0] is the listener, then the connections in any order */
     nfds_t count, capacity;
-    struct conn_table conns;
-    int64_t deadline; /* of the stop; before, when to accept again; 0: none */
 };
+
+static void serve_ready(struct server *server);
+static bool stop_requested(struct server *server, int ready);
+static void accept_clients(struct server *server, int max);
+static void accept_again(struct server *server);
+static void begin_stop(struct server *server);
+
+static void run(struct server *server)
+{
+    sigset_t none;
+    sigemptyset(&none);
+
+    while (server->listener >= 0 || server->count > 1) {
+        int left = net_ms_left(server->deadline);
+        struct timespec timeout = {left / 1000, left % 1000 * 1000000L};
+        int ready = ppoll(server->watch, server->count, left < 0 ? NULL : &timeout, &none);
+        if (ready > 0)
+            serve_ready(server);
+        if (ready < 0 && errno != EINTR) {
+            log_error("ppoll"); /* no memory for its list, say */
+            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        }
+        if (server->listener >= 0 && stop_requested(server, ready))
+            begin_stop(server);
+        if (net_ms_left(server->deadline) != 0)
+            continue;
+        if (server->listener < 0)
+            return; /* the clients have had their second */
+        accept_again(server);
+    }
+}
+
+/* -------------------------------------------------------------------- one connection's turn --- */
+
+/* If the connection is to be closed, the last entry moves into the gap: removal costs the same
+ * however many there are, and poll() does not care about the order. */
+static void take_turn(struct server *server, nfds_t i)
+{
+    struct conn *conn = conn_at(&server->conns, server->watch[i].fd);
+    enum conn_next next = conn_turn(conn);
+
+    server->watch[i].events = next == CONN_WRITE ? POLLOUT : POLLIN;
+    if (next == CONN_CLOSE) {
+        conn_close(conn);
+        server->watch[i] = server->watch[--server->count];
+    }
+}
+
+/* poll() says how many are ready, but not which: look at each. POLLHUP, POLLERR and POLLNVAL come
+ * unasked; recv() or send() says what has happened. Bytes may still be waiting after a POLLHUP. */
+static void serve_ready(struct server *server)
+{
+    bool clients_wait = server->watch[0].revents != 0;
+
+    /* From the back: the entry that fills a gap has had its turn already. */
+    for (nfds_t i = server->count - 1; i > 0; i--)
+        if (server->watch[i].revents != 0)
+            take_turn(server, i);
+    if (clients_wait)
+        accept_clients(server, ACCEPTS_PER_TURN);
+}
+
+/* -------------------------------------------------------------------------------- accepting --- */
+
+static int grow_watch(struct server *server)
+{
+    if (server->count < server->capacity)
+        return 0;
+    nfds_t capacity = server->capacity ? 2 * server->capacity : 64;
+    struct pollfd *watch = realloc(server->watch, capacity * sizeof *watch);
+    if (!watch)
+        return -1;
+    server->watch = watch;
+    server->capacity = capacity;
+    return 0;
+}
+
+static void add_client(struct server *server, int fd)
+{
+    if (grow_watch(server) < 0 || !conn_open(&server->conns, fd))
+        net_turn_away(fd, strerror(errno));
+    else
+        server->watch[server->count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+}
+
+static void accept_clients(struct server *server, int max)
+{
+    for (int i = 0; i < max; i++) {
+        int client;
+        enum net_accepted got = net_accept(server->listener, true, &client);
+        if (got == NET_CLIENT)
+            add_client(server, client);
+        if (got == NET_TRY_AGAIN)
+            return;
+        if (got == NET_EXHAUSTED) {
+            /* The listener stays ready, so each wait would return at once, forever. So we stop
+             * watching it for a while. */
+            server->watch[0].fd = -1;
+            server->deadline = net_now_ms() + RETRY_MS;
+            return;
+        }
+    }
+}
+
+static void accept_again(struct server *server)
+{
+    server->watch[0].fd = server->listener;
+    server->deadline = 0;
+}
+
+/* --------------------------------------------------------------------------------- the stop --- */
 
 static volatile sig_atomic_t signalled;
 
@@ -38,196 +154,52 @@ static void on_signal(int signal)
     signalled = 1;
 }
 
-/* -------------------------------------------------------------------- one connection's turn --- */
-
-static void accept_again(struct server *server)
+/* The stop signals are blocked, and the wait lets them in, in one step with falling asleep: that is
+ * what pselect() has over select(), and ppoll() over poll(). If some client is always ready, the
+ * wait never sleeps; so now and then we ask whether a signal is pending. */
+static bool stop_requested(struct server *server, int ready)
 {
-    server->watch[0].fd = server->listener;
-    server->deadline = 0;
-}
-
-/* Puts the answer of a turn into entry i. If it was to close, the last entry moves into the gap:
- * removal costs the same however many there are, and the order means nothing to poll(). */
-static void wait_for(struct server *server, nfds_t i, struct conn *conn, enum conn_next next)
-{
-    server->watch[i].events = next == CONN_WRITE ? POLLOUT : POLLIN;
-    if (next != CONN_CLOSE)
-        return;
-    conn_close(conn);
-    server->watch[i] = server->watch[--server->count];
-    if (server->listener >= 0 && server->deadline > 0)
-        accept_again(server); /* a descriptor is free again */
-}
-
-/* -------------------------------------------------------------------------------- accepting --- */
-
-/* Returns false, with errno, when memory is out. */
-static bool add_watch(struct server *server, int fd)
-{
-    if (server->count == server->capacity) {
-        nfds_t capacity = server->capacity ? 2 * server->capacity : 64;
-        struct pollfd *watch = realloc(server->watch, capacity * sizeof *watch);
-        if (!watch)
-            return false;
-        server->watch = watch;
-        server->capacity = capacity;
+    server->turns += ready > 0 ? ready : 0;
+    if (ready < 0 || server->turns >= TURNS_PER_CHECK) {
+        server->turns = 0;
+        if (stop_signals_pending())
+            return true;
     }
-    server->watch[server->count++] = (struct pollfd){.fd = fd, .events = POLLIN};
-    return true;
+    return signalled;
 }
 
-static void add_client(struct server *server, int fd)
+/* Clients in the backlog have been told that they are connected, so we accept them first. */
+static void begin_stop(struct server *server)
 {
-    if (!conn_open(&server->conns, fd)) {
-        log_error("client %d turned away", fd);
-        close(fd);
-    } else if (!add_watch(server, fd)) {
-        log_error("client %d turned away", fd);
-        conn_close(conn_at(&server->conns, fd));
-    }
-}
-
-static void accept_clients(struct server *server, int most)
-{
-    for (int i = 0; i < most; i++) {
-        int client;
-        enum net_accepted got = net_accept(server->listener, true, &client);
-        if (got == NET_CLIENT)
-            add_client(server, client);
-        if (got == NET_EXHAUSTED) {
-            /* The listener stays ready, and poll() would return at once, for ever. poll() skips
-             * negative descriptors: so we stop watching until somebody leaves, or for a while. */
-            server->watch[0].fd = -1;
-            server->deadline = net_now_ms() + RETRY_MS;
-        }
-        if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN)
-            return;
-    }
-}
-
-/* --------------------------------------------------------------------------------- the loop --- */
-
-/* The signals are let in only while we sleep, in one step with falling asleep: that is what
- * ppoll() has over poll(). */
-static int wait_for_events(struct server *server)
-{
-    int64_t left = server->deadline > 0 ? server->deadline - net_now_ms() : 0;
-    sigset_t none;
-    sigemptyset(&none);
-#ifdef __APPLE__
-    /* No ppoll() here. A signal that comes just before poll() falls asleep is seen late, so
-     * never sleep for long. */
-    sigset_t blocked;
-    sigprocmask(SIG_SETMASK, &none, &blocked);
-    int timeout_ms = server->deadline == 0 ? LOOK_MS : left > 0 ? (int)left : 0;
-    if (server->listener >= 0 && signalled)
-        timeout_ms = 0;
-    int ready = poll(server->watch, server->count, timeout_ms);
-    sigprocmask(SIG_SETMASK, &blocked, NULL);
-    return ready;
-#else
-    struct timespec timeout = {0};
-    if (left > 0)
-        timeout = (struct timespec){left / 1000, (long)(left % 1000) * 1000000};
-    return ppoll(server->watch, server->count, server->deadline > 0 ? &timeout : NULL, &none);
-#endif
-}
-
-/* Any bit in revents but NVAL asks for a turn. POLLIN and POLLOUT are what we asked for; POLLHUP
- * and POLLERR come unasked, and then recv() or send() says what is the matter: bytes may still be
- * waiting to be read, so a HUP is no reason to close. */
-static void serve_ready(struct server *server)
-{
-    short listener_ready = server->watch[0].revents;
-
-    /* From the back: the entry that fills a gap has had its turn already. */
-    for (nfds_t i = server->count - 1; i > 0; i--) {
-        struct pollfd *entry = &server->watch[i];
-        if (entry->revents == 0)
-            continue;
-        if (entry->revents & POLLNVAL) /* not an open descriptor: we have lost track of it */
-            log_fatal("poll: descriptor %d", entry->fd);
-        struct conn *conn = conn_at(&server->conns, entry->fd);
-        wait_for(server, i, conn, conn_turn(conn));
-    }
-    if (listener_ready)
-        accept_clients(server, ACCEPTS_PER_TURN);
-}
-
-static void begin_stop(struct server *server, int backlog_max)
-{
-    accept_clients(server, backlog_max); /* all who wait: they have been told that they are in */
+    accept_clients(server, server->backlog_max);
     close(server->listener);
     server->listener = -1;
     server->watch[0].fd = -1;
     server->deadline = net_now_ms() + CONN_STOP_MS;
     for (nfds_t i = server->count - 1; i > 0; i--) {
-        struct conn *conn = conn_at(&server->conns, server->watch[i].fd);
-        conn_stop(conn);
-        wait_for(server, i, conn, conn_turn(conn));
-    }
-}
-
-/* ppoll() lets the signals in only while it sleeps. Where somebody is always ready it never sleeps,
- * so we let them in ourselves now and then. */
-static void let_signals_in(long nanoseconds)
-{
-    const struct timespec moment = {.tv_nsec = nanoseconds};
-    sigset_t none, blocked;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, &blocked);
-    nanosleep(&moment, NULL);
-    sigprocmask(SIG_SETMASK, &blocked, NULL);
-}
-
-static void run(struct server *server, int backlog_max)
-{
-    int served = 0;
-
-    while (server->listener >= 0 || server->count > 1) {
-        int ready = wait_for_events(server);
-        if (ready < 0 && (errno == ENOMEM || errno == EAGAIN))
-            let_signals_in(10000000); /* out of memory for its list: again in 10 ms */
-        else if (ready < 0 && errno != EINTR)
-            log_fatal("poll");
-        if (ready > 0)
-            serve_ready(server);
-        served += ready > 0 ? ready : 0;
-        if (served >= SERVED_MOST) {
-            let_signals_in(0);
-            served = 0;
-        }
-        if (server->listener >= 0 && signalled)
-            begin_stop(server, backlog_max);
-        if (server->deadline == 0 || net_now_ms() < server->deadline)
-            continue;
-        if (server->listener < 0)
-            return; /* their second is over */
-        accept_again(server);
+        conn_stop(conn_at(&server->conns, server->watch[i].fd));
+        take_turn(server, i);
     }
 }
 
 int main(int argc, char **argv)
 {
-    struct net_settings settings = net_parse(argc, argv, NULL);
-    struct server server = {.listener = net_listen(&settings, true)};
-    const struct sigaction action = {.sa_handler = on_signal};
-    sigset_t signals;
+    struct net_settings settings = options_parse(argc, argv, NULL);
+    struct server server = {
+        .listener = net_listen(&settings, true),
+        .backlog_max = net_backlog_max(settings.backlog),
+    };
 
     if (server.listener < 0)
         return 1;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-
-    if (!add_watch(&server, server.listener))
+    stop_signals_block();
+    stop_signals_handle(on_signal);
+    if (grow_watch(&server) < 0)
         err(1, "start");
+    server.watch[server.count++] = (struct pollfd){.fd = server.listener, .events = POLLIN};
     if (net_announce(server.listener) < 0)
         return 1;
-    run(&server, net_backlog_max(settings.backlog));
+    run(&server);
     conn_table_free(&server.conns);
     free(server.watch);
     return 0;

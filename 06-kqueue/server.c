@@ -18,6 +18,7 @@
 #include "conn.h"
 #include "log.h"
 #include "net.h"
+#include "options.h"
 #include "watch.h"
 
 enum {
@@ -224,7 +225,7 @@ static void tick(struct server *server)
 {
     for (int fd = 0; fd < server->conns.size; fd++) {
         struct conn *conn = conn_at(&server->conns, fd);
-        if (conn && conn->quiet++ == IDLE_TICKS)
+        if (conn && conn->idle_ticks++ == IDLE_TICKS)
             close_conn(server, conn);
     }
     server->ticked = false;
@@ -303,7 +304,7 @@ static void start_timer(struct server *server, int ident, int ms)
 
 enum { CLEAR, STATS, IDLE_TIMEOUT, WATCH };
 
-static void apply_options(struct server *server, const struct net_option *option, int stats_s,
+static void apply_options(struct server *server, const struct extra_option *option, int stats_s,
                           int idle_s)
 {
     if (option[CLEAR].value)
@@ -321,7 +322,7 @@ static void apply_options(struct server *server, const struct net_option *option
 
 int main(int argc, char **argv)
 {
-    struct net_option extra[] = {
+    struct extra_option extra[] = {
         [CLEAR] = {"clear", false, "--clear          use EV_CLEAR: report changes only", NULL},
         [STATS] = {"stats", true, "--stats SECONDS  print connections and echoes so often", NULL},
         [IDLE_TIMEOUT] =
@@ -331,10 +332,10 @@ int main(int argc, char **argv)
         [WATCH] = {"watch", true, "--watch FILE     say what happens to a file", NULL},
         {0},
     };
-    struct net_settings settings = net_parse(argc, argv, extra);
+    struct net_settings settings = options_parse(argc, argv, extra);
     const char *stats = extra[STATS].value, *idle = extra[IDLE_TIMEOUT].value;
-    int stats_s = stats ? net_number("--stats", stats, 1, 86400) : 0;
-    int idle_s = idle ? net_number("--idle-timeout", idle, 1, 86400) : 0;
+    int stats_s = stats ? options_number("--stats", stats, 1, 86400) : 0;
+    int idle_s = idle ? options_number("--idle-timeout", idle, 1, 86400) : 0;
     struct server server = {.kq = kqueue()};
 
     if (server.kq < 0)

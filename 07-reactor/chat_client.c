@@ -25,6 +25,7 @@
 #include "frame.h"
 #include "log.h"
 #include "net.h"
+#include "options.h"
 
 enum { ANSWER_MS = 5000 }; /* after the end of input, for what the room still owes us */
 
@@ -244,21 +245,21 @@ int main(int argc, char **argv)
 {
     static const struct stream_handlers handlers = {
         .on_data = on_data, .on_drain = on_drain, .on_close = on_close};
-    struct net_option extra[] = {
+    struct extra_option extra[] = {
         {"backend", true, "--backend NAME   epoll, kqueue, poll or select (the best)", NULL},
         {"user", true, "--user NAME      your name in the room ($USER)", getenv("USER")},
         {0}};
-    net_purpose = "A member of a chat room; --host and --port say which";
-    struct net_settings settings = net_parse(argc, argv, extra);
+    options_purpose = "A member of a chat room; --host and --port say which";
+    struct net_settings settings = options_parse(argc, argv, extra);
     client.name = extra[1].value ? extra[1].value : "guest";
     if (!chat_name_ok(client.name)) {
         warnx("--user: '%s' is no name of 1 to %d bytes", client.name, CHAT_NAME_MAX);
-        net_try_help();
+        options_try_help();
     }
     signal(SIGPIPE, SIG_IGN); /* the other end of either is gone: that is an error to be told */
     client.reactor = reactor_create(extra[0].value);
     if (!client.reactor && extra[0].value && errno == EINVAL)
-        warn("--backend %s", extra[0].value), net_try_help();
+        warn("--backend %s", extra[0].value), options_try_help();
     int fd = dial(&settings);
     if (client.reactor)
         client.room = stream_open(client.reactor, fd, &handlers, NULL, NULL);
@@ -267,7 +268,7 @@ int main(int argc, char **argv)
     say("", 0); /* enters the room */
     open_input();
     if (reactor_run(client.reactor) < 0)
-        log_fatal("%s", reactor_backend(client.reactor));
+        log_fatal(reactor_backend(client.reactor));
     reactor_destroy(client.reactor);
     free(client.typed.bytes);
     return client.status;

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "pool.h"
+#include "options.h"
 #include "service.h"
 
 enum { NAME_MAX_LENGTH = 255, JOBS_MAX = 16 /* of one client: then it has to wait */ };
@@ -143,13 +144,13 @@ int main(int argc, char **argv)
         .purpose = "Answers each line, a host's name, with its address",
         .handlers = {.on_data = on_data, .on_end = on_end, .on_close = on_close},
         .on_open = on_open};
-    struct net_option options[] = {
+    struct extra_option options[] = {
         {"workers", true, "--workers N      threads that look names up (4)", "4"},
         {"slow", true, "--slow MS        let each look-up take so much longer (0)", "0"},
         {0}};
     service_open(&service, argc, argv, options);
-    int workers = net_number("--workers", options[0].value, 1, 256);
-    slow_ms = net_number("--slow", options[1].value, 0, 60000);
+    int workers = options_number("--workers", options[0].value, 1, 256);
+    slow_ms = options_number("--slow", options[1].value, 0, 60000);
     pool = pool_create(service.reactor, workers);
     if (!pool)
         err(1, "workers");

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "log.h"
+#include "options.h"
 #include "service.h"
 
 static struct service service;
@@ -69,13 +70,13 @@ int main(int argc, char **argv)
                                             .on_close = on_close,
                                             .on_silence = stream_abort},
                                .on_open = on_open};
-    struct net_option options[] = {
+    struct extra_option options[] = {
         {"to-host", true, "--to-host ADDR   the other server (127.0.0.1)", "127.0.0.1"},
         {"to-port", true, "--to-port N      its port (7000)", "7000"},
         {0}};
     service_open(&service, argc, argv, options);
     const char *host = options[0].value, *port = options[1].value;
-    (void)net_number("--to-port", port, 1, 65535);
+    (void)options_number("--to-port", port, 1, 65535);
     int error = getaddrinfo(host, port, &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &target);
     if (error)
         errx(1, "resolve %s: %s", host, gai_strerror(error));

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "options.h"
 #include "server.h"
 
 enum { IDLE_TICKS = 4 }; /* an idle timeout is counted in so many: up to a quarter too long */
@@ -99,29 +100,17 @@ static void hand_round(struct server *acceptor, int fd)
 /* Does the kernel balance connections between listeners that share a port? SO_REUSEPORT, socket(7);
  * FreeBSD's is called SO_REUSEPORT_LB. Elsewhere the option means something else. */
 #if defined(SO_REUSEPORT_LB)
-enum { SHARE_PORT = SO_REUSEPORT_LB, SHARE_AFTER_BIND = false };
+enum { SHARE_PORT = SO_REUSEPORT_LB, SHARE_LATER = false };
 #elif defined(__linux__)
-enum { SHARE_PORT = SO_REUSEPORT, SHARE_AFTER_BIND = true };
+enum { SHARE_PORT = SO_REUSEPORT, SHARE_LATER = true };
 #else
-enum { SHARE_PORT = 0, SHARE_AFTER_BIND = false };
+enum { SHARE_PORT = 0, SHARE_LATER = false };
 #endif
 
 static int share_port(int fd)
 {
     int on = 1;
     return setsockopt(fd, SOL_SOCKET, SHARE_PORT, &on, sizeof on);
-}
-
-/* On Linux the first one binds before it allows others, and so fails if somebody else has the port.
- * FreeBSD wants to be told before bind(): there another server of the same user shares it, too. */
-static int share_first(int fd, bool bound)
-{
-    return bound == SHARE_AFTER_BIND ? share_port(fd) : 0;
-}
-
-static int share_too(int fd, bool bound)
-{
-    return bound ? 0 : share_port(fd);
 }
 
 /* The port that a listener has got. */
@@ -145,7 +134,7 @@ static void tick(struct reactor *reactor, struct reactor_timer *timer)
     (void)reactor;
     for (int fd = 0; fd < server->conns.size; fd++) {
         struct conn *conn = conn_at(&server->conns, fd);
-        if (conn && conn->quiet++ == IDLE_TICKS) /* a turn that moves bytes sets it to 0 */
+        if (conn && conn->idle_ticks++ == IDLE_TICKS) /* a turn that moves bytes sets it to 0 */
             server_close_client(server, fd);
     }
 }
@@ -154,7 +143,7 @@ static void *run(void *argument)
 {
     struct server *server = argument;
     if (reactor_run(server->reactor) < 0)
-        log_fatal("%s", reactor_backend(server->reactor));
+        log_fatal(reactor_backend(server->reactor));
     return NULL;
 }
 
@@ -166,7 +155,7 @@ static void open_member(struct server *server, int listener, int backlog, const 
     server->take = server_take;
     server->reactor = reactor_create(backend);
     if (!server->reactor && backend && errno == EINVAL)
-        warn("--backend %s", backend), net_try_help();
+        warn("--backend %s", backend), options_try_help();
     if (!server->reactor || (listener >= 0 && server_listen(server, listener) < 0))
         err(1, "reactor");
     server->idle = (struct reactor_timer){.handler = tick, .argument = server};
@@ -179,7 +168,9 @@ static void open_team(struct net_settings settings, bool one_acceptor, const cha
                       int idle_s)
 {
     bool share = team.count > 1 && !one_acceptor;
-    settings.prepare = share ? share_first : NULL;
+    /* On Linux the first one allows others after bind(), and so fails if somebody else has the port.
+     * FreeBSD wants to be told before: there another server of the same user shares it, too. */
+    settings.prepare = share && !SHARE_LATER ? share_port : NULL;
     for (int i = 0; i < team.count; i++) {
         int listener = i == 0 || share ? net_listen(&settings, true) : -1;
         if (listener < 0 && (i == 0 || share))
@@ -187,7 +178,9 @@ static void open_team(struct net_settings settings, bool one_acceptor, const cha
         open_member(&team.member[i].server, listener, settings.backlog, backend, idle_s);
         if (i == 0) {
             settings.port = port_of(listener); /* it may have been any */
-            settings.prepare = share ? share_too : NULL;
+            if (share && SHARE_LATER && share_port(listener) < 0)
+                err(1, "setsockopt");
+            settings.prepare = share ? share_port : NULL;
         }
     }
     if (team.count > 1 && one_acceptor)
@@ -196,16 +189,16 @@ static void open_team(struct net_settings settings, bool one_acceptor, const cha
 
 int serve(int argc, char **argv)
 {
-    struct net_option extra[] = {
+    struct extra_option extra[] = {
         {"backend", true, "--backend NAME   epoll, kqueue, poll or select (the best)", NULL},
         {"threads", true, "--threads N      a reactor in each of N threads (1)", NULL},
         {"one-acceptor", false, "--one-acceptor   one thread accepts for all of them", NULL},
         {"idle-timeout", true,
          "--idle-timeout SECONDS\n                   close who is quiet for so long (never)", NULL},
         {0}};
-    struct net_settings settings = net_parse(argc, argv, extra);
-    int idle_s = extra[3].value ? net_number("--idle-timeout", extra[3].value, 1, 86400) : 0;
-    team.count = extra[1].value ? net_number("--threads", extra[1].value, 1, 1024) : 1;
+    struct net_settings settings = options_parse(argc, argv, extra);
+    int idle_s = extra[3].value ? options_number("--idle-timeout", extra[3].value, 1, 86400) : 0;
+    team.count = extra[1].value ? options_number("--threads", extra[1].value, 1, 1024) : 1;
     team.listening = team.count;
     team.member = calloc((size_t)team.count, sizeof *team.member);
     if (!team.member)

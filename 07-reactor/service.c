@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "options.h"
 
 enum { ACCEPTS_PER_TURN = 64, RETRY_MS = 100, STOP_MS = 1000 };
 
@@ -73,10 +74,10 @@ static void on_signal(struct reactor *reactor, int signal, void *argument)
 }
 
 static struct net_settings read_options(struct service *service, int argc, char **argv,
-                                        struct net_option *extra, const char **backend)
+                                        struct extra_option *extra, const char **backend)
 {
     enum { BACKEND, FIRST, IDLE, EXTRA, MAX = 8 };
-    struct net_option option[MAX + 1] = {
+    struct extra_option option[MAX + 1] = {
         {"backend", true, "--backend NAME   epoll, kqueue, poll or select (the best)", NULL},
         {"first-message-timeout", true,
          "--first-message-timeout SECONDS\n"
@@ -89,22 +90,22 @@ static struct net_settings read_options(struct service *service, int argc, char 
     };
     for (int i = 0; extra && extra[i].name; i++)
         option[EXTRA + i] = extra[i];
-    struct net_settings settings = net_parse(argc, argv, option);
+    struct net_settings settings = options_parse(argc, argv, option);
     for (int i = 0; extra && extra[i].name; i++)
         extra[i].value = option[EXTRA + i].value;
 
     *backend = option[BACKEND].value;
-    service->first_ms = 1000 * net_number("--first-message-timeout", option[FIRST].value, 0, 86400);
+    service->first_ms = 1000 * options_number("--first-message-timeout", option[FIRST].value, 0, 86400);
     if (option[IDLE].value)
-        service->idle_ms = 1000 * net_number("--idle-timeout", option[IDLE].value, 1, 86400);
+        service->idle_ms = 1000 * options_number("--idle-timeout", option[IDLE].value, 1, 86400);
     service->backlog = settings.backlog;
     return settings;
 }
 
-void service_open(struct service *service, int argc, char **argv, struct net_option *extra)
+void service_open(struct service *service, int argc, char **argv, struct extra_option *extra)
 {
     const char *backend;
-    net_purpose = service->purpose;
+    options_purpose = service->purpose;
     struct net_settings settings = read_options(service, argc, argv, extra, &backend);
     service->listener = net_listen(&settings, true);
     if (service->listener < 0)
@@ -112,7 +113,7 @@ void service_open(struct service *service, int argc, char **argv, struct net_opt
     service->retry = (struct reactor_timer){.handler = accept_again, .argument = service};
     service->reactor = reactor_create(backend);
     if (!service->reactor && backend && errno == EINVAL)
-        warn("--backend %s", backend), net_try_help();
+        warn("--backend %s", backend), options_try_help();
     if (!service->reactor || reactor_signal(service->reactor, SIGINT, on_signal, service) < 0 ||
         reactor_signal(service->reactor, SIGTERM, on_signal, service) < 0 ||
         reactor_add(service->reactor, service->listener, REACTOR_READ, on_listener, service) < 0)
@@ -122,7 +123,7 @@ void service_open(struct service *service, int argc, char **argv, struct net_opt
 static void run(struct service *service)
 {
     if (reactor_run(service->reactor) < 0)
-        log_fatal("%s", reactor_backend(service->reactor));
+        log_fatal(reactor_backend(service->reactor));
 }
 
 int service_run(struct service *service)

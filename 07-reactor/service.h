@@ -5,6 +5,7 @@
 #define SERVICE_H
 
 #include "net.h"
+#include "options.h"
 #include "stream.h"
 
 struct service {
@@ -22,12 +23,12 @@ struct service {
 };
 
 /* Reads the options, listens, makes a reactor. Says what is wrong and ends the process if that does
- * not work. extra: the program's own options, as for net_parse(), at most 5; or NULL.
+ * not work. extra: the program's own options, as for options_parse(), at most 5; or NULL.
  *
  * All have --backend, --first-message-timeout and --idle-timeout. A client that has not yet sent a
  * whole message may be anything, and has a descriptor that others may need: so that limit holds
  * unless it is switched off. How long a known client may be silent only the user can say. */
-void service_open(struct service *service, int argc, char **argv, struct net_option *extra);
+void service_open(struct service *service, int argc, char **argv, struct extra_option *extra);
 
 /* Runs until SIGINT or SIGTERM: then no more is accepted, what has arrived is handled, everybody
  * gets FIN and has a second to leave. A client that is still owed something after that, its answer

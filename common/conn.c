@@ -15,8 +15,108 @@ struct unsent {
     char bytes[];
 };
 
-/* Where one turn's bytes pass through. Nothing stays in it from one turn to the next. */
+/* One turn's bytes pass through here. Nothing stays in it from one turn to the next. */
 static _Thread_local char scratch[CONN_HELD_MAX];
+
+/* A call has failed. Either the socket is not ready, or the client is lost. */
+static enum conn_next after_error(struct conn *conn, enum conn_next next)
+{
+    if (errno == EINTR)
+        return next;
+    conn->would_block = errno == EAGAIN || errno == EWOULDBLOCK;
+    if (conn->would_block)
+        return next;
+    if (log_verbose)
+        log_event("client %d: %s", conn->fd, strerror(errno));
+    net_reset_on_close(conn->fd);
+    return CONN_CLOSE;
+}
+
+static enum conn_next keep_unsent(struct conn *conn, const char *bytes, size_t length)
+{
+    struct unsent *unsent = malloc(sizeof *unsent + length);
+    if (!unsent) {
+        log_error("client %d lost", conn->fd);
+        net_reset_on_close(conn->fd);
+        return CONN_CLOSE;
+    }
+    unsent->start = 0;
+    unsent->end = length;
+    memcpy(unsent->bytes, bytes, length);
+    conn->unsent = unsent;
+    return CONN_WRITE;
+}
+
+static enum conn_next send_unsent(struct conn *conn)
+{
+    struct unsent *unsent = conn->unsent;
+    ssize_t sent = send(conn->fd, unsent->bytes + unsent->start, unsent->end - unsent->start, 0);
+    if (sent < 0)
+        return after_error(conn, CONN_WRITE);
+    conn->idle_ticks = 0;
+    unsent->start += (size_t)sent;
+    if (unsent->start < unsent->end)
+        return CONN_WRITE;
+    free(unsent);
+    conn->unsent = NULL;
+    return CONN_READ;
+}
+
+static enum conn_next echo(struct conn *conn, size_t max)
+{
+    ssize_t received = recv(conn->fd, scratch, max, 0);
+    if (received < 0)
+        return after_error(conn, CONN_READ);
+    if (received == 0)
+        return CONN_CLOSE; /* the client's FIN, and we owe nothing: we read only then */
+    conn->idle_ticks = 0;
+    if (conn->stopping)
+        conn->owed -= (int)received;
+    ssize_t sent = send(conn->fd, scratch, (size_t)received, 0);
+    if (sent == received)
+        return CONN_READ;
+    if (sent < 0 && after_error(conn, CONN_WRITE) == CONN_CLOSE)
+        return CONN_CLOSE;
+    size_t taken = sent > 0 ? (size_t)sent : 0;
+    return keep_unsent(conn, scratch + taken, (size_t)received - taken);
+}
+
+/* A turn once the server stops: echoes what is owed, then sends FIN, then discards what comes until
+ * the client's FIN. */
+static enum conn_next drain_turn(struct conn *conn)
+{
+    enum conn_next next = CONN_READ;
+    if (conn->fin_sent) {
+        ssize_t received = recv(conn->fd, scratch, sizeof scratch, 0);
+        return received == 0 ? CONN_CLOSE : received < 0 ? after_error(conn, CONN_READ) : CONN_READ;
+    }
+    if (conn->unsent)
+        next = send_unsent(conn);
+    else if (conn->owed > 0)
+        next = echo(conn, conn->owed < CONN_HELD_MAX ? (size_t)conn->owed : CONN_HELD_MAX);
+    if (next == CONN_READ && conn->owed == 0) {
+        shutdown(conn->fd, SHUT_WR);
+        conn->fin_sent = true;
+    }
+    return next;
+}
+
+enum conn_next conn_turn(struct conn *conn)
+{
+    conn->would_block = false;
+    if (conn->stopping)
+        conn->next = drain_turn(conn);
+    else
+        conn->next = conn->unsent ? send_unsent(conn) : echo(conn, sizeof scratch);
+    return conn->next;
+}
+
+void conn_stop(struct conn *conn)
+{
+    if (ioctl(conn->fd, FIONREAD, &conn->owed) < 0)
+        conn->owed = 0;
+    conn->stopping = true;
+}
 
 struct conn *conn_open(struct conn_table *table, int fd)
 {
@@ -36,111 +136,11 @@ struct conn *conn_open(struct conn_table *table, int fd)
 
 void conn_close(struct conn *conn)
 {
-    if (conn->unsent || conn->left > 0)
+    if (conn->unsent || conn->owed > 0)
         net_reset_on_close(conn->fd);
     close(conn->fd);
     free(conn->unsent);
     *conn = (struct conn){.fd = -1};
-}
-
-/* After a failed call: is it only not ready, or is the client lost? */
-static enum conn_next failed(struct conn *conn, enum conn_next wait_for)
-{
-    if (errno == EINTR)
-        return wait_for;
-    conn->would_block = errno == EAGAIN || errno == EWOULDBLOCK;
-    if (conn->would_block)
-        return wait_for;
-    if (net_verbose)
-        log_event("client %d: %s", conn->fd, strerror(errno));
-    net_reset_on_close(conn->fd);
-    return CONN_CLOSE;
-}
-
-static enum conn_next send_unsent(struct conn *conn)
-{
-    struct unsent *unsent = conn->unsent;
-    ssize_t sent = send(conn->fd, unsent->bytes + unsent->start, unsent->end - unsent->start, 0);
-    if (sent < 0)
-        return failed(conn, CONN_WRITE);
-    conn->quiet = 0;
-    unsent->start += (size_t)sent;
-    if (unsent->start < unsent->end)
-        return CONN_WRITE;
-    free(unsent);
-    conn->unsent = NULL;
-    return CONN_READ;
-}
-
-static enum conn_next keep_unsent(struct conn *conn, const char *bytes, size_t length)
-{
-    struct unsent *unsent = malloc(sizeof *unsent + length);
-    if (!unsent) {
-        log_error("client %d lost", conn->fd);
-        net_reset_on_close(conn->fd);
-        return CONN_CLOSE;
-    }
-    unsent->start = 0;
-    unsent->end = length;
-    memcpy(unsent->bytes, bytes, length);
-    conn->unsent = unsent;
-    return CONN_WRITE;
-}
-
-/* Echoes at most that many bytes. */
-static enum conn_next echo(struct conn *conn, size_t most)
-{
-    ssize_t received = recv(conn->fd, scratch, most, 0);
-    if (received < 0)
-        return failed(conn, CONN_READ);
-    if (received == 0)
-        return CONN_CLOSE; /* the client's FIN, and we owe nothing: we read only then */
-    conn->quiet = 0;
-    if (conn->stopping)
-        conn->left -= (int)received;
-    ssize_t sent = send(conn->fd, scratch, (size_t)received, 0);
-    if (sent == received)
-        return CONN_READ;
-    if (sent < 0 && failed(conn, CONN_WRITE) == CONN_CLOSE)
-        return CONN_CLOSE;
-    size_t taken = sent > 0 ? (size_t)sent : 0;
-    return keep_unsent(conn, scratch + taken, (size_t)received - taken);
-}
-
-/* Echoes what is left, then sends FIN, then throws away what comes, until the client's FIN. */
-static enum conn_next last_turns(struct conn *conn)
-{
-    enum conn_next next = CONN_READ;
-    if (conn->fin_sent) {
-        ssize_t received = recv(conn->fd, scratch, sizeof scratch, 0);
-        return received == 0 ? CONN_CLOSE : received < 0 ? failed(conn, CONN_READ) : CONN_READ;
-    }
-    if (conn->unsent)
-        next = send_unsent(conn);
-    else if (conn->left > 0)
-        next = echo(conn, conn->left < CONN_HELD_MAX ? (size_t)conn->left : CONN_HELD_MAX);
-    if (next == CONN_READ && conn->left == 0) {
-        shutdown(conn->fd, SHUT_WR);
-        conn->fin_sent = true;
-    }
-    return next;
-}
-
-enum conn_next conn_turn(struct conn *conn)
-{
-    conn->would_block = false;
-    if (conn->stopping)
-        conn->next = last_turns(conn);
-    else
-        conn->next = conn->unsent ? send_unsent(conn) : echo(conn, sizeof scratch);
-    return conn->next;
-}
-
-void conn_stop(struct conn *conn)
-{
-    if (ioctl(conn->fd, FIONREAD, &conn->left) < 0)
-        conn->left = 0;
-    conn->stopping = true;
 }
 
 void conn_table_free(struct conn_table *table)

@@ -4,8 +4,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,23 +14,12 @@
 enum { LINE_MAX_LENGTH = 512, MESSAGE_MAX_LENGTH = 320 };
 
 const char *log_name = "server";
+bool log_verbose;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for what follows, and each `last_ms` */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for what follows, and each last_ms */
 static long left_out;                                    /* lines, since one was written */
 
-/* A terminal that is ready may have room for less than a line, and then write() sleeps all the
- * same. O_NONBLOCK helps, and in a terminal that we have opened ourselves it is ours alone. */
-void log_open(void)
-{
-    const char *name = isatty(STDERR_FILENO) ? ttyname(STDERR_FILENO) : NULL;
-    int terminal = name ? open(name, O_WRONLY | O_NOCTTY | O_NONBLOCK) : -1;
-    if (terminal < 0)
-        return;
-    dup2(terminal, STDERR_FILENO);
-    close(terminal);
-}
-
-/* Returns false if stderr would not take it now. An error is no reason to wait: it is written. */
+/* Returns false if stderr would not take it now. An error is no reason to wait. */
 static bool write_line(const char *message, int error)
 {
     char line[LINE_MAX_LENGTH];
@@ -48,7 +37,7 @@ static bool write_line(const char *message, int error)
 }
 
 /* The caller holds the lock. */
-static void say_left_out(void)
+static void report_left_out(void)
 {
     char message[64];
     snprintf(message, sizeof message, "%ld lines left out", left_out);
@@ -59,16 +48,21 @@ static void say_left_out(void)
 static void at_exit(void)
 {
     pthread_mutex_lock(&lock);
-    say_left_out();
+    report_left_out();
     pthread_mutex_unlock(&lock);
 }
 
-static void leave_out(void)
+/* A terminal that poll() calls ready may have room for less than a line, and then write() sleeps.
+ * O_NONBLOCK helps. It belongs to the open file, so we open the terminal anew: that one is ours. */
+void log_open(void)
 {
-    static bool registered;
-    if (!registered)
-        registered = atexit(at_exit) == 0;
-    left_out++;
+    const char *name = isatty(STDERR_FILENO) ? ttyname(STDERR_FILENO) : NULL;
+    int terminal = name ? open(name, O_WRONLY | O_NOCTTY | O_NONBLOCK) : -1;
+    if (terminal >= 0) {
+        dup2(terminal, STDERR_FILENO);
+        close(terminal);
+    }
+    atexit(at_exit);
 }
 
 void log_line(int64_t *last_ms, int error, const char *format, ...)
@@ -83,17 +77,20 @@ void log_line(int64_t *last_ms, int error, const char *format, ...)
     va_end(arguments);
     clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-
     pthread_mutex_lock(&lock);
-    if (last_ms && *last_ms > 0 && now_ms - *last_ms < 1000) {
-        leave_out();
-    } else {
-        say_left_out();
-        if (!write_line(message, error))
-            leave_out();
-        else if (last_ms)
-            *last_ms = now_ms;
-    }
+    bool too_soon = last_ms && *last_ms > 0 && now_ms - *last_ms < 1000;
+    if (!too_soon)
+        report_left_out();
+    if (too_soon || !write_line(message, error))
+        left_out++;
+    else if (last_ms)
+        *last_ms = now_ms;
     pthread_mutex_unlock(&lock);
     errno = before;
+}
+
+void log_fatal(const char *what)
+{
+    log_line(NULL, errno, "%s", what);
+    exit(1);
 }

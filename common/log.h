@@ -1,50 +1,38 @@
-/* Lines on stderr, from a program that serves and so must not wait.
+/* Lines on stderr, from a server that must never sleep. If stderr is a pipe and its reader has
+ * stalled, write() sleeps, and all clients with it. So a line is written only if poll() says that
+ * stderr takes it, and each place in the code writes at most one warning a second. The others are
+ * counted; the next line, or the end of the process, says how many were left out. (Another process
+ * may fill the same pipe between our poll() and our write(): that gap remains.)
  *
- * stderr may be a pipe whose reader has stalled, and then write() sleeps: in a server with one
- * thread every client would sleep with it, and a client can provoke lines. So a line is written
- * only when poll() says that stderr takes one, and from one place in the code at most one a second.
- * The others are counted; the next line says how many were left out, or else the process's end.
- *
- * What remains: another process that writes to the same pipe may fill it between our poll() and
- * our write(); and a file is always ready, however slow its disk is. (O_NONBLOCK would help with
- * the first. But it belongs to the open pipe, and so would change it for the others, too.)
- *
- * Until a program is ready it has nobody to serve, and may use err(3). All of this may be called
- * by several threads, and leaves errno as it was. A line that is too long is cut. */
+ * Any thread may call this, and errno stays as it was. Before a server is ready use err(3). */
 #ifndef LOG_H
 #define LOG_H
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 
-extern const char *log_name; /* the program's, which stands before each line */
+extern const char *log_name; /* the program's name, which stands before each line */
+extern bool log_verbose;     /* set by --verbose */
 
-/* At the start: opens stderr anew if it is a terminal. */
+/* Call it once, at the start. */
 void log_open(void);
 
-/* A line. */
-#define log_warning(...) LOG_ONE_A_SECOND(0, __VA_ARGS__)
+/* A warning; the second one ends with strerror(errno). */
+#define log_warning(...) LOG_ONCE_A_SECOND(0, __VA_ARGS__)
+#define log_error(...)   LOG_ONCE_A_SECOND(errno, __VA_ARGS__)
 
-/* A line that ends with what errno means. strerror(3) */
-#define log_error(...) LOG_ONE_A_SECOND(errno, __VA_ARGS__)
-
-/* A line that was asked for, by --verbose say: as many a second as stderr takes. */
+/* A line that the user has asked for: never left out while stderr takes it. */
 #define log_event(...) log_line(NULL, 0, __VA_ARGS__)
 
-/* The last line: as log_error(), then exit(1). */
-#define log_fatal(...)                                                                             \
-    do {                                                                                           \
-        log_line(NULL, errno, __VA_ARGS__);                                                        \
-        exit(1);                                                                                   \
-    } while (0)
+/* The last line: what failed, and strerror(errno). Then exit(1). */
+_Noreturn void log_fatal(const char *what);
 
-/* last_ms: when a line from this place was last written, 0: never; NULL if that does not matter.
- * error: an errno, or 0. Call one of the above. */
+/* What is behind the macros. last_ms: when this place wrote its last line; NULL for no limit. */
 void log_line(int64_t *last_ms, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-#define LOG_ONE_A_SECOND(error, ...)                                                               \
+#define LOG_ONCE_A_SECOND(error, ...)                                                              \
     do {                                                                                           \
         static int64_t last_ms;                                                                    \
         log_line(&last_ms, error, __VA_ARGS__);                                                    \

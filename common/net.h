@@ -1,78 +1,58 @@
-/* What all seven servers need that is not about waiting: sockets and the command line. What goes
- * wrong before a server is ready goes to stderr through warn(3), later through log.h. */
+/* Sockets: what every server needs that is not about waiting. Until a server is ready, an error
+ * goes to stderr through warn(3); from then on through log.h. */
 #ifndef NET_H
 #define NET_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NET_VERSION "0.1.0"
-
-extern bool net_verbose;        /* --verbose: tell of every connection */
-extern const char *net_purpose; /* what --help calls the program: "A TCP echo server" */
-
 struct net_settings {
     const char *host; /* a name or an address, IPv4 or IPv6 */
     int port;         /* 0: the kernel picks a free one */
-    int backlog;      /* how many may wait for accept(). The kernel may allow fewer: listen(2) */
-    /* Sets options of a chapter's own, before bind() and after it. Returns 0, or -1 with errno. It
-     * may be NULL. setsockopt(2) */
-    int (*prepare)(int fd, bool bound);
+    int backlog; /* clients that may wait for accept(). The kernel may allow fewer: listen(2) */
+    int (*prepare)(int fd); /* may be NULL. Sets more options before bind(): as setsockopt(2) */
 };
 
-/* An option that only one chapter has. An array of them (at most 8) ends with a NULL name. */
-struct net_option {
-    const char *name;  /* without the dashes */
-    bool argument;     /* does it take one? */
-    const char *help;  /* its line of --help */
-    const char *value; /* filled in: the argument, "" if it takes none, NULL if not given */
-};
-
-/* The first call of a program. Reads the shared options, and the chapter's own (extra may be NULL).
- * Strings stay argv's. Ends the process on --help and --version (0), and on wrong usage (two lines
- * on stderr, then 2). Also opens /dev/null as descriptors 0, 1 and 2 where these are closed: else a
- * client would get such a number, and with it what is printed. */
-struct net_settings net_parse(int argc, char **argv, struct net_option *extra);
-
-/* For wrong usage: the second line, which points at --help, and exit(2). */
-_Noreturn void net_try_help(void);
-
-/* The whole of text as a decimal number from min to max; anything else is wrong usage. */
-int net_number(const char *option, const char *text, int min, int max);
-
-/* A listening TCP socket, the caller's to close; -1 after saying why. Also makes the process fit
- * to serve: ignores SIGPIPE, raises the soft limit of descriptors to the hard one. listen(2) */
+/* Returns a listening TCP socket, the caller's to close; -1 after an error message. It also makes
+ * the process fit to serve: SIGPIPE is ignored, and the soft limit of descriptors is raised to the
+ * hard limit. listen(2) */
 int net_listen(const struct net_settings *settings, bool nonblocking);
 
 /* Prints the ready line, "listening on ADDRESS:PORT", on stdout: call it when all is set up.
- * Returns 0, or -1 after saying why. */
+ * Returns 0, or -1 after an error message. */
 int net_announce(int listener);
 
 enum net_accepted {
     NET_CLIENT,    /* *client is a new connection, the caller's to close */
     NET_LOST,      /* that client has gone: the next one may be fine */
-    NET_TRY_AGAIN, /* nobody is waiting, or a signal came: look at your flags, wait, call again */
-    NET_EXHAUSTED, /* out of descriptors or memory, or a failure that will not soon be over: do not
-                    * call again for a while; the client still waits in the backlog */
+    NET_TRY_AGAIN, /* no client is waiting, or a signal came: check your flags, wait, call again */
+    NET_EXHAUSTED, /* out of descriptors or memory: do not call again for a while. The client still
+                    * waits in the backlog */
 };
 
-/* Takes one connection from the backlog. Logs what was lost, and exhaustion once until somebody
- * gets in again, and both at most once a second. Whatever keeps failing is exhaustion in the end:
- * the listener stays ready, and a loop that looks again at once would spin. Safe in any thread.
- * accept(2) */
+/* Takes one connection from the backlog. Logs a lost client, and exhaustion once until the next
+ * success. 64 failures in a row count as exhaustion, whatever they were: while the listener stays
+ * ready, a loop that calls again at once would spin. Any thread may call it. accept(2) */
 enum net_accepted net_accept(int listener, bool nonblocking, int *client);
 
-/* More than any system lets wait for accept() after listen(backlog): Linux takes one more than it
- * was asked for, FreeBSD, NetBSD and macOS half as many again, OpenBSD three times as many, and it
- * takes 80 for the least that one may ask for. */
+/* Closes a new client that cannot be served, and logs why. */
+void net_turn_away(int client, const char *why);
+
+/* The most clients that any system lets wait after listen(backlog). Linux takes one more than it
+ * was asked for, FreeBSD, NetBSD and macOS half as many again, OpenBSD three times as many, and 80
+ * at least. */
 int net_backlog_max(int backlog);
 
-/* The next close() of this connection sends RST in place of FIN, and throws away what the kernel
- * has not sent yet: for a client that we give up while we owe it bytes. A FIN would tell it that it
- * has got them all. SO_LINGER, socket(7); RFC 9293 section 3.10.4 calls it ABORT */
+/* The next close() of this connection sends RST instead of FIN and discards what the kernel has not
+ * sent yet. Use it to give up a client that is still owed bytes: after a FIN the client would think
+ * that it has everything. SO_LINGER, socket(7); ABORT, RFC 9293 section 3.10.4 */
 void net_reset_on_close(int fd);
 
 /* Milliseconds on a clock that nobody sets, for deadlines. clock_gettime(2) */
 int64_t net_now_ms(void);
+
+/* A deadline is a time on that clock, or 0 for none. The milliseconds that are left until then, at
+ * least 0; for none -1, which is poll(2)'s "forever". */
+int net_ms_left(int64_t deadline);
 
 #endif

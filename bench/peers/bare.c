@@ -2,6 +2,7 @@
  * the kernel does not take at once is lost, and it leaves without waiting for anybody. What
  * 05-epoll costs more than this is the price of doing all that. */
 #include "net.h"
+#include "options.h"
 
 #include <err.h>
 #include <signal.h>
@@ -28,7 +29,7 @@ int main(int argc, char **argv)
 {
     static char buffer[BUFFER];
     static struct epoll_event events[BATCH];
-    struct net_settings settings = net_parse(argc, argv, NULL);
+    struct net_settings settings = options_parse(argc, argv, NULL);
     int listener = net_listen(&settings, true);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     if (listener < 0 || epoll < 0)

@@ -6,6 +6,7 @@
  * remains: before the cancel the kernel may have filled 32 buffers for it, 2 MiB to be held. */
 #include "log.h"
 #include "net.h"
+#include "options.h"
 
 #include <err.h>
 #include <errno.h>
@@ -280,7 +281,7 @@ static void on_accepted(int fd, const struct io_uring_cqe *cqe)
     (void)fd;
     if (cqe->res >= 0) {
         said = false;
-        if (net_verbose)
+        if (log_verbose)
             log_event("client %d", cqe->res);
         on_client(cqe->res);
     } else if (ticks == 0 && !said) {
@@ -387,7 +388,7 @@ static void watch_signals(void)
 
 int main(int argc, char **argv)
 {
-    struct net_settings settings = net_parse(argc, argv, NULL);
+    struct net_settings settings = options_parse(argc, argv, NULL);
     listener = net_listen(&settings, true);
     backlog_max = net_backlog_max(settings.backlog);
     if (listener < 0)

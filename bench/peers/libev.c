@@ -3,6 +3,7 @@
 #include "conn.h"
 #include "log.h"
 #include "net.h"
+#include "options.h"
 
 #include <err.h>
 #include <ev.h>
@@ -143,7 +144,7 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
 
 int main(int argc, char **argv)
 {
-    struct net_settings settings = net_parse(argc, argv, NULL);
+    struct net_settings settings = options_parse(argc, argv, NULL);
     ev_signal interrupt, terminate;
     listener = net_listen(&settings, true);
     backlog_max = net_backlog_max(settings.backlog);

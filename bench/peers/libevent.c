@@ -3,6 +3,7 @@
 #include "conn.h"
 #include "log.h"
 #include "net.h"
+#include "options.h"
 
 #include <err.h>
 #include <event2/event.h>
@@ -146,7 +147,7 @@ static void watch_signal(int number)
 
 int main(int argc, char **argv)
 {
-    struct net_settings settings = net_parse(argc, argv, NULL);
+    struct net_settings settings = options_parse(argc, argv, NULL);
     listener = net_listen(&settings, true);
     backlog_max = net_backlog_max(settings.backlog);
     if (listener < 0)

@@ -4,6 +4,7 @@
  * twice the CPU.) */
 #include "log.h"
 #include "net.h"
+#include "options.h"
 
 #include <err.h>
 #include <netinet/in.h>
@@ -136,7 +137,7 @@ static void on_client(uv_stream_t *server, int status)
         uv_timer_start(&tick, on_retry, TICK_MS, 0);
         return;
     }
-    if (net_verbose)
+    if (log_verbose)
         log_event("client %d", clients);
     if (uv_accept(server, (uv_stream_t *)client) < 0 ||
         uv_read_start((uv_stream_t *)client, give_buffer, on_read) < 0)
@@ -220,7 +221,7 @@ static void on_signal(uv_signal_t *handle, int number)
 
 int main(int argc, char **argv)
 {
-    struct net_settings settings = net_parse(argc, argv, NULL);
+    struct net_settings settings = options_parse(argc, argv, NULL);
     int fd = net_listen(&settings, true);
     backlog_max = net_backlog_max(settings.backlog);
     if (fd < 0)

@@ -23,6 +23,7 @@
 #endif
 
 #include "net.h"
+#include "options.h"
 
 /* clang-format off */
 enum defect {
@@ -367,9 +368,9 @@ static enum defect by_name(const char *name)
 
 int main(int argc, char **argv)
 {
-    struct net_option extra[] = {{"defect", true, "--defect NAME    what is to be wrong", NULL},
+    struct extra_option extra[] = {{"defect", true, "--defect NAME    what is to be wrong", NULL},
                                  {0}};
-    struct net_settings settings = net_parse(argc, argv, extra);
+    struct net_settings settings = options_parse(argc, argv, extra);
     defect = by_name(extra[0].value);
     listener =
         defect == NO_REUSEADDR ? listen_without_reuseaddr(&settings) : net_listen(&settings, true);

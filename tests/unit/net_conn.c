@@ -18,6 +18,7 @@
 
 #include "conn.h"
 #include "net.h"
+#include "options.h"
 
 /* A listener, a client connected to it, and the server's end of that connection. */
 struct pair {
@@ -209,12 +210,12 @@ Test(net, a_full_disk_is_told_when_announcing, .timeout = 10, .init = cr_redirec
 static void parse_number(const char *text)
 {
     cr_redirect_stderr();
-    net_number("--port", text, 0, 65535);
+    options_number("--port", text, 0, 65535);
     _exit(0);
 }
 
 #define NOT_A_NUMBER(name, text)                                                                   \
-    Test(net_number, name, .exit_code = 2)                                                         \
+    Test(options_number, name, .exit_code = 2)                                                         \
     {                                                                                              \
         parse_number(text);                                                                        \
     }
@@ -228,11 +229,11 @@ NOT_A_NUMBER(plus, "+1")
 NOT_A_NUMBER(too_large, "65536")
 NOT_A_NUMBER(far_too_large, "99999999999999999999")
 
-Test(net_number, good_ones)
+Test(options_number, good_ones)
 {
-    cr_expect_eq(net_number("--port", "0", 0, 65535), 0);
-    cr_expect_eq(net_number("--port", "65535", 0, 65535), 65535);
-    cr_expect_eq(net_number("--port", "007", 0, 65535), 7);
+    cr_expect_eq(options_number("--port", "0", 0, 65535), 0);
+    cr_expect_eq(options_number("--port", "65535", 0, 65535), 65535);
+    cr_expect_eq(options_number("--port", "007", 0, 65535), 7);
 }
 
 Test(conn, echoes_and_then_holds_nothing, .timeout = 10)
