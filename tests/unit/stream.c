@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "backends.h"
-#include "service.h"
+#include "stream_server.h"
 
 static struct {
     char got[1 << 20];

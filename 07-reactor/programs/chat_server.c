@@ -9,7 +9,7 @@
 
 #include "chat.h"
 #include "frame.h"
-#include "service.h"
+#include "stream_server.h"
 
 enum {
     BACKLOG_MAX = 256 * 1024, /* unsent bytes of a member, at most, before it has to go */

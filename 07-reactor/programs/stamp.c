@@ -3,7 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "service.h"
+#include "stream_server.h"
 
 static void answer(struct stream *stream, const char *line, size_t length)
 {

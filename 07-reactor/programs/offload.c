@@ -19,7 +19,7 @@
 
 #include "pool.h"
 #include "options.h"
-#include "service.h"
+#include "stream_server.h"
 
 enum { NAME_MAX_LENGTH = 255, JOBS_MAX = 16 /* of one client: then it has to wait */ };
 

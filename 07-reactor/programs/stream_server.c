@@ -1,4 +1,4 @@
-#include "service.h"
+#include "stream_server.h"
 
 #include <err.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* What all servers made of streams have in common: they listen, accept, survive a lack of
  * descriptors, close clients that say nothing, and stop as the echo server does. stamp.c is the
  * smallest example. */
-#ifndef SERVICE_H
-#define SERVICE_H
+#ifndef STREAM_SERVER_H
+#define STREAM_SERVER_H
 
 #include "net.h"
 #include "options.h"

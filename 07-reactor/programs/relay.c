@@ -9,7 +9,7 @@
 
 #include "log.h"
 #include "options.h"
-#include "service.h"
+#include "stream_server.h"
 
 static struct service service;
 static struct addrinfo *target; /* the other server's addresses, to be tried in turn */
