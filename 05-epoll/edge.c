@@ -26,7 +26,7 @@ enum {
 };
 
 struct server {
-    int epoll;        /* the kernel's side: who is registered, and who is ready */
+    int epoll;        /* the kernel's lists: what is registered, and what is ready */
     int signals;      /* a signalfd: the stop signals as one more descriptor to wait for */
     int listener;     /* -1 once we stop */
     int backlog_max;  /* clients that may be waiting in the backlog */
@@ -141,8 +141,8 @@ static int grow_ready_list(struct server *server)
 
 /* -------------------------------------------------------------------------------- accepting --- */
 
-/* Registered once, for reading and writing, and never again: an edge that nobody waits for costs
- * nothing. Registering fails with ENOMEM, or with ENOSPC: fs.epoll.max_user_watches. */
+/* Registered once, for reading and writing, and never changed: a socket that stays writable reports
+ * no edge. Registering fails with ENOMEM, or with ENOSPC: fs.epoll.max_user_watches. */
 static void add_client(struct server *server, int fd)
 {
     if (grow_ready_list(server) < 0 ||
@@ -186,7 +186,7 @@ static void begin_stop(struct server *server)
 {
     accept_clients(server, server->backlog_max);
     close(server->listener);
-    close(server->signals); /* nobody reads it, so it would be reported forever */
+    close(server->signals); /* we never read it, so it would be reported forever */
     server->listener = server->signals = -1;
     server->deadline = net_now_ms() + CONN_STOP_MS;
     for (int fd = 0; fd < server->conns.size; fd++) {

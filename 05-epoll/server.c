@@ -23,7 +23,7 @@ enum {
 };
 
 struct server {
-    int epoll;        /* the kernel's side: who is registered, and who is ready */
+    int epoll;        /* the kernel's lists: what is registered, and what is ready */
     int signals;      /* a signalfd: the stop signals as one more descriptor to wait for */
     int listener;     /* -1 once we stop */
     int backlog_max;  /* clients that may be waiting in the backlog */
@@ -147,7 +147,7 @@ static void begin_stop(struct server *server)
 {
     accept_clients(server, server->backlog_max);
     close(server->listener);
-    close(server->signals); /* nobody reads it, so it would be reported forever */
+    close(server->signals); /* we never read it, so it would be reported forever */
     server->listener = server->signals = -1;
     server->deadline = net_now_ms() + CONN_STOP_MS;
     for (int fd = 0; fd < server->conns.size; fd++) {

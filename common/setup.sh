@@ -5,8 +5,8 @@
 #   setup_want NAME...   install these if possible, go on without them if not
 #   setup_build DIR ROOT configure the build, and again when a library has come or gone since
 #
-# Functions in (round brackets) run in a shell of their own, so that their variables are nobody
-# else's: whoever sources this has a "root" and a "log", too.
+# Functions in (round brackets) run in a shell of their own, and so do their variables: the script
+# that sources this has a "root" and a "log", too.
 
 setup_have() {
     case $1 in
@@ -28,7 +28,7 @@ setup_have() {
     esac
 }
 
-# The name of a thing in each distribution's own tongue.
+# What a distribution calls the package of a thing.
 setup_package() { # manager, thing
     case $1:$2 in
     apt:cc) echo gcc libc6-dev ;;
@@ -105,7 +105,7 @@ setup_install() ( # things...
     line=$(setup_command "$manager" $packages)
     root=
     if [ "$manager" != brew ] && [ "$(id -u)" != 0 ]; then
-        # Never ask for a password: a script that stops to ask is a script that hangs.
+        # Never ask for a password: a script that stops to ask hangs in CI.
         sudo -n true 2>/dev/null && root=sudo
         if [ -z "$root" ]; then
             echo "missing:$packages. Please run:  sudo $line" >&2
@@ -152,8 +152,8 @@ setup_want() (
     done
 )
 
-# meson asks for libraries only when it configures: who runs bench/run first and installs Criterion
-# later would have no tests.
+# meson looks for libraries only when it configures. Without this, a reader who runs bench/run first
+# and installs Criterion later would have no tests.
 setup_build() ( # build directory, root of the tree
     missing=$(setup_missing criterion jansson libuv libevent libev liburing)
     if [ ! -f "$1/build.ninja" ]; then
