@@ -47,10 +47,10 @@ static inline struct conn *conn_at(const struct conn_table *table, int fd)
 /* Closes the descriptor. A client that is still owed bytes gets RST, as net_reset_on_close(). */
 void conn_close(struct conn *conn);
 
-/* One turn: at most one recv() and one send(), so that the other clients do not wait long. A partial
- * send() keeps the rest. After the client's FIN it answers CONN_CLOSE once the kernel has taken everything
- * owed (half-close, RFC 9293 section 3.6). After an error, or without memory for the rest, it does
- * so at once, and conn_close() sends RST. Sets and returns next. */
+/* One turn: at most one recv() and one send(), so that the other clients do not wait long. A
+ * partial send() keeps the rest. After the client's FIN it answers CONN_CLOSE once the kernel has
+ * taken everything owed (half-close, RFC 9293 section 3.6). After an error, or without memory for
+ * the rest, it does so at once, and conn_close() sends RST. Sets and returns next. */
 enum conn_next conn_turn(struct conn *conn);
 
 /* The server stops. The following turns echo what has arrived until now, send FIN, and discard what
