@@ -90,3 +90,20 @@ Test(kqueue_changes, the_one_whose_turn_it_is_is_refused)
     refuse_one(2, 0);
     refuse_one(2, 1);
 }
+
+/* Clause 7: the filter of the signals stays, and reports a second one while the server waits for
+ * its clients. That must neither end the wait nor begin it again. */
+Test(kqueue_changes, the_second_signal_is_ignored)
+{
+    start(0);
+    struct client client = client_open();
+    client_echo(&client, MESSAGE);
+    int64_t begin = now_ms();
+    server_signal(SIGTERM);
+    client_expect_eof(&client);
+    nap(600);
+    server_signal(SIGTERM);
+    server_must_end_well("clause 7: a second signal", (int)(begin + 1500 - now_ms()));
+    cr_assert(now_ms() - begin >= STOP_MS, "clause 7: the second signal ends the wait");
+    client_close(&client);
+}
