@@ -1,123 +1,160 @@
-/* Why people miss kqueue on Linux: one loop, one call, and everything that can happen comes out of
- * it: a client, a file's change, a signal, a timer, a word from another thread.
+/* Why people miss kqueue on Linux: everything that can happen comes out of one call. A client, a
+ * file's change, a timer, a word from another thread, a signal.
  *
- *     06-kqueue/everything FILE
+ *     build/06-kqueue/everything --watch FILE --stats 1
  *
- * Connect to the port it prints, write to FILE, press Ctrl-C. */
+ * It echoes with less care than server.c. Each change is a call of its own, and ends the process if
+ * it is refused. Out of descriptors it asks again and again for a client. It stops at once. */
 #include <err.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <sys/types.h>
 
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/event.h>
-#include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-static int kq;
+#include "conn.h"
+#include "log.h"
+#include "net.h"
+#include "options.h"
+#include "watch.h"
 
-/* Filters and flags have other types on NetBSD, but fit into these, too: see server.c. */
-static void change(uintptr_t ident, short filter, unsigned short flags, unsigned fflags, int data)
+/* STATS and WORK_DONE are idents: a timer and a user event may have the same. */
+enum { EVENTS_PER_WAIT = 64, STATS = 1, WORK_DONE = 1 };
+
+static int kq, listener, open_count;
+static long long echoes;
+static bool stopped;
+static struct conn_table conns;
+static struct watch *watch; /* NULL without --watch */
+
+static void handle(const struct kevent *event);
+
+static void run(void)
+{
+    struct kevent events[EVENTS_PER_WAIT];
+
+    while (!stopped) {
+        int count = kevent(kq, NULL, 0, events, EVENTS_PER_WAIT, NULL);
+        if (count < 0 && errno != EINTR)
+            log_fatal("kevent");
+        for (int i = 0; i < count; i++)
+            handle(&events[i]);
+        if (watch)
+            watch_settle(watch, kq);
+    }
+}
+
+/* Filters and flags have other types on NetBSD, but fit into these, too: see changes.c. */
+static void change(int ident, short filter, unsigned short flags, unsigned fflags, int data)
 {
     struct kevent change;
-    EV_SET(&change, ident, filter, flags, fflags, data, 0);
+    EV_SET(&change, (uintptr_t)ident, filter, flags, fflags, data, 0);
     if (kevent(kq, &change, 1, NULL, 0, NULL) < 0)
-        err(1, "kevent");
+        log_fatal("kevent");
 }
 
-/* Work that takes its time, elsewhere. NOTE_TRIGGER wakes the loop when it is done. */
-static void *work(void *unused)
+static void accept_client(void)
 {
-    while (sleep(3) == 0)
-        change(1, EVFILT_USER, 0, NOTE_TRIGGER, 0);
-    return unused;
+    int client;
+    if (net_accept(listener, true, &client) != NET_CLIENT)
+        return;
+    if (conn_open(&conns, client)) {
+        change(client, EVFILT_READ, EV_ADD, 0, 0);
+        open_count++;
+    } else {
+        net_turn_away(client, "out of memory");
+    }
 }
 
-static int open_listener(void)
+static void take_turn(const struct kevent *event)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t length = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK); /* and port 0: any that is free */
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, 16) < 0 ||
-        fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &length) < 0)
-        err(1, "listen");
-    printf("listening on 127.0.0.1:%d\n", ntohs(address.sin_port));
-    fflush(stdout);
-    return fd;
-}
+    struct conn *conn = conn_at(&conns, (int)event->ident);
+    enum conn_next before = conn->next;
+    enum conn_next next = conn_turn(conn);
 
-/* It has come, and that is all. It may also have left again: then accept() must not wait. */
-static void greet(int listener)
-{
-    int client = accept(listener, NULL, NULL);
-    if (client < 0)
-        warn("accept");
-    else
-        close(client);
+    /* TCP has no messages to count: this counts how often there was something to read. */
+    echoes += event->filter == EVFILT_READ && event->data > 0;
+    if (next == CONN_CLOSE) {
+        conn_close(conn);
+        open_count--;
+    } else if (next != before) {
+        change(conn->fd, before == CONN_READ ? EVFILT_READ : EVFILT_WRITE, EV_DELETE, 0, 0);
+        change(conn->fd, next == CONN_READ ? EVFILT_READ : EVFILT_WRITE, EV_ADD, 0, 0);
+    }
 }
 
 static void handle(const struct kevent *event)
 {
-    int count = (int)event->data;
     switch (event->filter) {
     case EVFILT_READ:
-        printf("a client, one of %d that wait\n", count);
-        greet((int)event->ident);
+    case EVFILT_WRITE:
+        if ((int)event->ident == listener)
+            accept_client();
+        else
+            take_turn(event);
         break;
     case EVFILT_VNODE:
-        printf("the file:%s%s%s\n", event->fflags & NOTE_WRITE ? " written" : "",
-               event->fflags & NOTE_ATTRIB ? " attributes" : "",
-               event->fflags & (NOTE_DELETE | NOTE_RENAME) ? " gone" : "");
+        watch_event(watch, event);
         break;
     case EVFILT_TIMER:
-        printf("a second has passed, %d time(s)\n", count);
+        log_event("%d connections, %lld echoes", open_count, echoes);
         break;
     case EVFILT_USER:
-        printf("the other thread has something\n");
+        log_event("the other thread has finished its work");
+        break;
+    case EVFILT_SIGNAL:
+        log_event("signal %d: the end", (int)event->ident);
+        stopped = true;
         break;
     }
-    fflush(stdout);
+}
+
+/* Work in a thread of its own. NOTE_TRIGGER wakes the loop. On Linux the thread has to start when
+ * the signals are already watched: watching blocks them, and the thread inherits that. */
+static void *work(void *unused)
+{
+    while (sleep(3) == 0)
+        change(WORK_DONE, EVFILT_USER, 0, NOTE_TRIGGER, 0);
+    return unused;
+}
+
+static void watch_everything(const char *path, const char *stats)
+{
+    stop_signals_handle(SIG_IGN); /* otherwise they would end us, beside being reported */
+    change(SIGINT, EVFILT_SIGNAL, EV_ADD, 0, 0);
+    change(SIGTERM, EVFILT_SIGNAL, EV_ADD, 0, 0);
+    change(listener, EVFILT_READ, EV_ADD, 0, 0);
+    change(WORK_DONE, EVFILT_USER, EV_ADD | EV_CLEAR, 0, 0);
+    if (stats)
+        change(STATS, EVFILT_TIMER, EV_ADD, 0, 1000 * options_number("--stats", stats, 1, 86400));
+    if (path)
+        watch = watch_start(kq, path);
 }
 
 int main(int argc, char **argv)
 {
-    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct extra_option extra[] = {
+        {"watch", true, "--watch FILE     say what happens to a file", NULL},
+        {"stats", true, "--stats SECONDS  print connections and echoes this often", NULL},
+        {0},
+    };
+    struct net_settings settings = options_parse(argc, argv, extra);
     pthread_t thread;
-    struct kevent event = {0};
 
-    if (argc != 2)
-        errx(2, "usage: everything FILE");
-    int file = open(argv[1], O_RDONLY);
-    if (file < 0)
-        err(1, "%s", argv[1]);
+    listener = net_listen(&settings, true);
+    if (listener < 0)
+        return 1;
     kq = kqueue();
     if (kq < 0)
         err(1, "kqueue");
-    sigaction(SIGINT, &ignore, NULL); /* else it would end us, beside being reported */
-    change(SIGINT, EVFILT_SIGNAL, EV_ADD, 0, 0);
-    change((uintptr_t)open_listener(), EVFILT_READ, EV_ADD, 0, 0);
-    change((uintptr_t)file, EVFILT_VNODE, EV_ADD | EV_CLEAR,
-           NOTE_WRITE | NOTE_ATTRIB | NOTE_DELETE | NOTE_RENAME, 0);
-    change(1, EVFILT_TIMER, EV_ADD, 0, 1000);
-    change(1, EVFILT_USER, EV_ADD | EV_CLEAR, 0, 0); /* not the same 1 as the timer's */
-    errno = pthread_create(&thread, NULL, work, NULL);
-    if (errno != 0)
-        err(1, "pthread_create");
-
-    while (event.filter != EVFILT_SIGNAL) {
-        int count = kevent(kq, NULL, 0, &event, 1, NULL);
-        if (count < 0 && errno != EINTR)
-            err(1, "kevent");
-        if (count == 1)
-            handle(&event);
-    }
-    printf("Ctrl-C\n");
+    watch_everything(extra[0].value, extra[1].value);
+    if (pthread_create(&thread, NULL, work, NULL) != 0)
+        errx(1, "no thread");
+    if (net_announce(listener) < 0)
+        return 1;
+    run();
+    conn_table_free(&conns);
     return 0;
 }

@@ -1,9 +1,10 @@
-/* EVFILT_VNODE watches an open file, not a name. That is what makes it exact, and it is the trap:
- * an editor that saves by writing a new file and renaming it over the old one leaves us watching a
- * file that has no name any more. So two things are watched: the file, and the directory that its
- * name is in. When the directory changes, we look whether the name means another file now. */
+/* EVFILT_VNODE watches an open file, not a name. So it is exact, and it is a trap: an editor that
+ * saves by renaming a new file over the old one leaves us watching a file that has no name any
+ * more. Therefore we watch two things: the file, and the directory that its name is in. When the
+ * directory changes, we look whether the name means another file now. */
 #include "watch.h"
 
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -32,7 +33,7 @@ static const struct {
     {NOTE_REVOKE, "revoke"},
 };
 
-/* EV_CLEAR: without it an event that has happened would be reported for ever. */
+/* EV_CLEAR: without it an event that has happened would be reported forever. */
 static int add(int kq, int fd, unsigned int notes)
 {
     struct kevent change;
@@ -43,12 +44,12 @@ static int add(int kq, int fd, unsigned int notes)
 static void close_file(struct watch *watch)
 {
     if (watch->file >= 0)
-        close(watch->file); /* and with it goes its filter */
+        close(watch->file); /* which also ends its filter */
     watch->file = -1;
 }
 
-/* Opens whatever has the name now. Whatever happens to it after add() is reported; so its size is
- * read after that, not before. */
+/* Opens the file that has the name now. From add() on the kernel reports what happens to it, so we
+ * read its size after that, not before. */
 static void open_file(struct watch *watch, int kq)
 {
     unsigned int notes = NOTE_TRUNCATE;
@@ -62,10 +63,11 @@ static void open_file(struct watch *watch, int kq)
     }
 }
 
-/* Several bits may be set at once: each is tested, none with else.
+/* Several bits may be set at once, so we test each of them, without else.
  *
- * Truncated, says the size, but only if the file is still shorter than when we looked last. If it
- * has been refilled by now, as by "echo longer >file", then to us it was written to. */
+ * Only OpenBSD reports that a file was truncated. Elsewhere the size tells, if the file is still
+ * shorter than when we last looked. "echo longer >file" truncates the file and writes more than
+ * before: then we only see that it was written to. */
 static void report(struct watch *watch, unsigned int fflags)
 {
     char text[128] = "";
@@ -87,14 +89,15 @@ void watch_event(struct watch *watch, const struct kevent *event)
 {
     watch->look = true;
     if ((int)event->ident == watch->directory)
-        return; /* something in it was created, renamed or deleted, perhaps our name; or it was */
+        return; /* an entry was created, renamed or deleted, perhaps ours; or the directory was */
     report(watch, event->fflags);
     if (event->fflags & NOTE_GONE)
         watch->moved = true;
 }
 
-/* Does the path still lead through the directory that we watch? Who cannot tell believes it. */
-static bool leads_there(const struct watch *watch)
+/* Does the path still lead through the directory that we watch? If we may not look, we assume it.
+ */
+static bool path_is_the_same(const struct watch *watch)
 {
     struct stat named, open;
     if (stat(watch->folder, &named) < 0)
@@ -110,8 +113,9 @@ static void close_directory(struct watch *watch)
     watch->directory = -1;
 }
 
-/* Another directory may have the name, or will have it one day. Who tells us when? A watch on the
- * directory above, which can be renamed as well, and so on up to the root. So say it, and end. */
+/* Another directory may have the name now, or get it one day. To learn when, we would have to watch
+ * the directory above, which can be renamed as well, and so on up to the root. So we say that it is
+ * gone, and end. */
 static void give_up(struct watch *watch)
 {
     log_event("%s: its directory is gone: no longer watched", watch->path);
@@ -125,21 +129,21 @@ void watch_settle(struct watch *watch, int kq)
     if (!watch->look)
         return;
     watch->look = false;
-    if (!leads_there(watch)) {
+    if (!path_is_the_same(watch)) {
         give_up(watch);
         return;
     }
-    bool there = stat(watch->path, &now) == 0;
-    bool other = there && (watch->file < 0 || now.st_ino != watch->seen.st_ino ||
-                           now.st_dev != watch->seen.st_dev);
-    if (there && !other)
+    bool exists = stat(watch->path, &now) == 0;
+    bool is_another = exists && (watch->file < 0 || now.st_ino != watch->seen.st_ino ||
+                                 now.st_dev != watch->seen.st_dev);
+    if (exists && !is_another)
         watch->moved = false; /* it has its name back */
-    if (!other && !watch->moved)
+    if (!is_another && !watch->moved)
         return;
     bool had_one = watch->file >= 0;
     close_file(watch);
     watch->moved = false;
-    if (!there)
+    if (!exists)
         return;
     open_file(watch, kq);
     if (watch->file >= 0)
@@ -150,28 +154,15 @@ struct watch *watch_start(int kq, const char *path)
 {
     struct watch *watch = calloc(1, sizeof *watch);
     if (!watch)
-        return NULL;
+        err(1, "watch %s", path);
     watch->path = path;
-    watch->file = watch->directory = -1;
     watch->copy = strdup(path);
-    if (watch->copy) {
-        watch->folder = dirname(watch->copy);
-        watch->directory = open(watch->folder, O_EVTONLY | O_CLOEXEC);
-    }
-    if (watch->directory < 0 || add(kq, watch->directory, NOTE_WRITE | NOTE_GONE) < 0) {
-        watch_end(watch);
-        return NULL;
-    }
+    if (!watch->copy)
+        err(1, "watch %s", path);
+    watch->folder = dirname(watch->copy);
+    watch->directory = open(watch->folder, O_EVTONLY | O_CLOEXEC);
+    if (watch->directory < 0 || add(kq, watch->directory, NOTE_WRITE | NOTE_GONE) < 0)
+        err(1, "watch %s", path);
     open_file(watch, kq);
     return watch;
-}
-
-void watch_end(struct watch *watch)
-{
-    if (!watch)
-        return;
-    close_file(watch);
-    close_directory(watch);
-    free(watch->copy);
-    free(watch);
 }

@@ -9,29 +9,29 @@
 
 #include <sys/event.h>
 
-/* A file by its name, whichever file that is at the moment, as long as the directory that the name
- * is in keeps its own: when that is renamed or deleted, we say so and no longer watch. Of a
- * directory further up nobody tells us, nor, over epoll, of a deletion: we find it out with the
- * next event of the file or the directory, and there may be none. */
+/* A file by its name, whichever file that is at the moment. It is watched as long as its directory
+ * keeps its own name: when the directory is renamed or deleted, we say so and end. Nothing tells us
+ * when that happens to a directory further up, nor, over epoll, when ours is deleted. We notice it
+ * with the next event of the file or the directory, and there may be none. */
 struct watch {
     const char *path, *folder; /* the file, and the directory that it is in */
     char *copy;                /* of path: dirname(3) makes folder out of it */
-    int file, directory;       /* descriptors; file is -1 while nothing has that name */
+    int file, directory;       /* descriptors; -1: not open. file: nothing has that name */
     struct stat seen;          /* how the file was when we last looked */
-    bool moved, look;          /* the file has lost its name; the name may mean another file */
+    bool moved;                /* the file has lost its name */
+    bool look;                 /* the name may mean another file now: see watch_settle() */
 };
 
-/* Starts watching; path must stay. Returns NULL with errno: without the directory that path is
- * in there is nothing to watch. */
+/* Starts watching; path must stay valid. What it returns is never freed. Without memory, or without
+ * the directory that path is in, it ends the process with a message and status 1. */
 struct watch *watch_start(int kq, const char *path);
 
-/* Takes an EVFILT_VNODE event, and says what happened. */
+/* Takes an EVFILT_VNODE event, and logs what happened. */
 void watch_event(struct watch *watch, const struct kevent *event);
 
-/* Opens the file anew if it must. Only after the last event of a batch: an event further on would
- * be for the old file, and the new one may get its descriptor's number. */
+/* Opens the file that has the name now, if that is another one. Call it after the last event of a
+ * batch: the new file may get the old one's descriptor, and a later event of the batch, which is
+ * the old file's, would be taken for its own. */
 void watch_settle(struct watch *watch, int kq);
-
-void watch_end(struct watch *watch);
 
 #endif

@@ -1,19 +1,17 @@
-/*
- * kqueue.c - kqueue() and kevent() for Linux, on top of epoll. What maps to what, and what does
- * not, is told in sys/event.h; this file says how.
+/* kqueue() and kevent() for Linux, on top of epoll. sys/event.h says what maps to what, and what
+ * does not; this file says how.
  *
- * The words: a *knote* is one thing a kqueue watches, named by (ident, filter). A descriptor's READ
- * and WRITE knotes live in a table indexed by the descriptor: 32 bytes for the two. All others are
+ * A *knote* is one thing that a kqueue watches, named by (ident, filter). A descriptor's READ and
+ * WRITE knotes live in a table indexed by the descriptor: 32 bytes for the two. All others are
  * allocated one by one and found through a hash. So finding a knote costs the same with ten as with
  * twenty thousand.
  *
- * What epoll gives back with an event is a 64-bit *tag*: what kind of thing is ready, its
- * descriptor, and a *generation*. Each knote gets a new generation when it is created. An event
- * whose generation is not the knote's is stale: it was meant for a knote that is gone. This is how
- * a reused descriptor number never sees its predecessor's events.
+ * With each event epoll gives back a 64-bit *tag*: what kind of thing is ready, its descriptor, and
+ * a *generation*. Each knote gets a new generation when it is created. If an event has another
+ * generation than the knote, it is stale: it was meant for a knote that is gone. That is how a
+ * reused descriptor number never sees the events of the one before it.
  *
- * Read it from top to bottom: kqueues, knotes, the filters one after the other, then kevent().
- */
+ * Read it from top to bottom: kqueues, knotes, the filters one after the other, then kevent(). */
 #define _GNU_SOURCE
 #include "sys/event.h"
 
@@ -46,12 +44,13 @@
 #define STALE_MAX   16     /* stale reports in a row before the epolls are renewed */
 #define SIGNALS_MAX 65     /* signal numbers go from 1 to 64 */
 #define LISTENER    0x0100 /* private flag of a READ knote: count connections, not bytes */
-#define MANNERS     (EV_ONESHOT | EV_CLEAR | EV_DISPATCH) /* flags fixed at creation */
+#define KNOTE_FLAGS (EV_ONESHOT | EV_CLEAR | EV_DISPATCH) /* fixed at its creation */
 
 /* ---- The data -------------------------------------------------------------------------------- */
 
-/* READ or WRITE of one descriptor. flags holds EV_ADD while in use, EV_DISABLE, the manners. */
-struct half {
+/* READ or WRITE of one descriptor. flags holds EV_ADD while it is in use, EV_DISABLE, and some of
+ * KNOTE_FLAGS. */
+struct half_knote {
     void *udata;
     uint32_t gen;
     uint16_t flags;
@@ -60,7 +59,7 @@ struct half {
 enum { READING, WRITING };
 
 struct slot {
-    struct half half[2];
+    struct half_knote half[2];
 };
 
 /* Every other knote. */
@@ -74,24 +73,22 @@ struct knote {
     void *udata;
     uint32_t gen;
     uint16_t flags;
-    bool pending;      /* USER, SIGNAL, VNODE: something happened that was not reported yet */
+    bool pending;      /* USER, SIGNAL, VNODE: something has happened and is not reported yet */
     bool queued;       /* is in the active list */
     uint32_t asked;    /* fflags of the program */
     uint32_t happened; /* VNODE: what to report */
     int64_t data;
-    dev_t device; /* VNODE: which file it is, and what it was like */
+    dev_t device; /* VNODE: which file it is, and how it was when we last looked */
     ino_t inode;
     nlink_t links;
     off_t size;
 };
 
-/*
- * The active list holds the USER, SIGNAL and VNODE knotes that have something to report and are not
- * disabled. `wake`, an eventfd in R, is readable exactly while the list is not empty.
- */
+/* The active list holds the USER, SIGNAL and VNODE knotes that have something to report and are not
+ * disabled. `wake`, an eventfd in R, is readable exactly while the list is not empty. */
 struct kq {
-    int fd;      /* R: READ knotes, helpers, and W; this number is the kqueue */
-    int writers; /* W: WRITE knotes; -1 until first used, like signals and files */
+    int fd;      /* R, an epoll: READ knotes, helpers, and W. This number is the kqueue */
+    int writers; /* W, an epoll: WRITE knotes. -1 until first used, like signals and files */
     int wake;
     int signals; /* signalfd */
     int files;   /* inotify */
@@ -106,7 +103,7 @@ struct kq {
     size_t nbuckets, nknotes;
     struct knote *first, *last;
     sigset_t watched;
-    int bell; /* an eventfd that rings, for ever, in each epoll that was replaced */
+    int stale_wakeup; /* an eventfd, always readable, in each epoll that was replaced */
 };
 
 /* What can be ready: the first part of a tag. */
@@ -143,7 +140,7 @@ static int tag_fd(uint64_t tag)
     return (int)(uint32_t)tag;
 }
 
-/* epoll_ctl(), but it answers with the errno, 0 for success. */
+/* epoll_ctl(), but it returns the errno, or 0 for success. */
 static int epoll_change(int epfd, int op, int fd, uint32_t interest, uint64_t tag)
 {
     struct epoll_event event = {.events = interest, .data.u64 = tag};
@@ -156,10 +153,8 @@ static void close_if_open(int fd)
         close(fd);
 }
 
-/*
- * Puts a new descriptor of the kqueue's own into R and stores it in *member. fd may be the -1 of
- * the call that should have made it. Returns an errno; then fd is closed.
- */
+/* Puts a new descriptor of the kqueue's own into R and stores it in *member. fd may be -1, if the
+ * call that should have made it has failed. Returns 0, or an errno; then fd is closed. */
 static int helper_adopt(struct kq *kq, int *member, int fd, enum kind kind)
 {
     if (fd < 0)
@@ -174,20 +169,17 @@ static int helper_adopt(struct kq *kq, int *member, int fd, enum kind kind)
 
 /* ---- All kqueues of the process -------------------------------------------------------------- */
 
-/*
- * A kqueue is known by its descriptor alone, so a table leads from the number to the struct. Lock
- * order: kqs_lock before a kqueue's own lock, never the other way round.
- */
+/* A kqueue is known by its descriptor alone, so a table leads from the number to the struct. Lock
+ * order: kqs_lock before a kqueue's own lock, never the other way round. */
 static pthread_mutex_t kqs_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct kq **kqs;
 static int nkqs;
 
 static void knote_free(struct kq *kq, struct knote *kn);
 
-/*
- * The kqueue's own number is closed by now, and may be anybody's. Signals and files go first: in a
- * forked child they are the parent's, too, and freeing knotes must not change what it watches.
- */
+/* The kqueue's own number is closed by now, and another file may have it. Signals and files go
+ * first: in a forked child they are also the parent's, and what the parent watches must not change
+ * when we free the knotes. */
 static void kq_dispose(struct kq *kq)
 {
     kq->fd = -1;
@@ -195,11 +187,11 @@ static void kq_dispose(struct kq *kq)
     close_if_open(kq->files);
     kq->signals = kq->files = -1;
     for (size_t i = 0; i < kq->nbuckets; i++)
-        while (kq->by_ident[i] != NULL)
+        while (kq->by_ident[i])
             knote_free(kq, kq->by_ident[i]);
     close_if_open(kq->writers);
     close_if_open(kq->wake);
-    close_if_open(kq->bell);
+    close_if_open(kq->stale_wakeup);
     free(kq->slots);
     free(kq->by_ident);
     free(kq->by_handle);
@@ -207,12 +199,12 @@ static void kq_dispose(struct kq *kq)
     free(kq);
 }
 
-/* The kqueue behind a descriptor, which must be given back with kq_put(), or NULL. */
+/* The kqueue behind a descriptor, or NULL. The caller gives it back with kq_put(). */
 static struct kq *kq_get(int fd)
 {
     struct kq *kq = NULL;
     pthread_mutex_lock(&kqs_lock);
-    if (fd >= 0 && fd < nkqs && kqs[fd] != NULL) {
+    if (fd >= 0 && fd < nkqs && kqs[fd]) {
         kq = kqs[fd];
         atomic_fetch_add(&kq->users, 1);
     }
@@ -229,17 +221,15 @@ static void kq_put(struct kq *kq)
     }
 }
 
-/*
- * close() of a kqueue tells us nothing. So each kqueue() asks all it knows whether they are still
- * what they were: is the wake eventfd still in the epoll of that number? Called with kqs_lock held.
- * The number may be anybody's by now. Then the question fails, and does no harm; it is a plain
- * syscall() because ThreadSanitizer takes touching another thread's descriptor for a data race.
- */
+/* Nothing tells us when a kqueue is closed. So each kqueue() asks about all of them: is the wake
+ * eventfd still in the epoll of that number? If another file has the number by now, the question
+ * fails and does no harm. It is a plain syscall(), because ThreadSanitizer would report a data race
+ * for another thread's descriptor. The caller holds kqs_lock. */
 static void kqs_sweep(void)
 {
     for (int fd = 0; fd < nkqs; fd++) {
         struct kq *kq = kqs[fd];
-        if (kq == NULL)
+        if (!kq)
             continue;
         struct epoll_event same = {.events = EPOLLIN, .data.u64 = tag_make(KIND_WAKE, 0, kq->wake)};
         if (syscall(SYS_epoll_ctl, fd, EPOLL_CTL_MOD, kq->wake, &same) != 0) {
@@ -257,7 +247,7 @@ static int kqs_enter(struct kq *kq)
     if (kq->fd >= nkqs) {
         int wanted = kq->fd + 64;
         struct kq **grown = realloc(kqs, (size_t)wanted * sizeof(struct kq *));
-        if (grown == NULL) {
+        if (!grown) {
             pthread_mutex_unlock(&kqs_lock);
             return ENOMEM;
         }
@@ -272,10 +262,10 @@ static int kqs_enter(struct kq *kq)
 
 int kqueue(void)
 {
-    struct kq *kq = calloc(1, sizeof(*kq));
-    if (kq == NULL)
+    struct kq *kq = calloc(1, sizeof *kq);
+    if (!kq)
         return -1;
-    kq->writers = kq->wake = kq->signals = kq->files = kq->bell = -1;
+    kq->writers = kq->wake = kq->signals = kq->files = kq->stale_wakeup = -1;
     sigemptyset(&kq->watched);
     atomic_init(&kq->users, 1);
     pthread_mutex_init(&kq->lock, NULL);
@@ -293,15 +283,16 @@ int kqueue(void)
     return -1;
 }
 
-/* Makes `wake` readable while the active list has knotes. Whoever changes the list ends with it. */
+/* Makes `wake` readable while the active list has knotes. A function that changes the list ends
+ * with a call of this. */
 static void wake_update(struct kq *kq)
 {
-    bool wanted = kq->first != NULL;
+    bool wanted = kq->first;
     uint64_t one = 1;
     if (wanted == kq->raised)
         return;
     /* Neither can fail: the counter is 0 before the write and 1 before the read. */
-    ssize_t done = wanted ? write(kq->wake, &one, sizeof(one)) : read(kq->wake, &one, sizeof(one));
+    ssize_t done = wanted ? write(kq->wake, &one, sizeof one) : read(kq->wake, &one, sizeof one);
     (void)done;
     kq->raised = wanted;
 }
@@ -309,15 +300,15 @@ static void wake_update(struct kq *kq)
 /* ---- Finding knotes -------------------------------------------------------------------------- */
 
 /* READ or WRITE of a descriptor if it is in use, else NULL. */
-static struct half *half_find(struct kq *kq, int fd, int which)
+static struct half_knote *half_find(struct kq *kq, int fd, int which)
 {
     if (fd < 0 || (size_t)fd >= kq->nslots)
         return NULL;
-    struct half *h = &kq->slots[fd].half[which];
+    struct half_knote *h = &kq->slots[fd].half[which];
     return h->flags & EV_ADD ? h : NULL;
 }
 
-/* The table follows the highest descriptor, and doubles, so that growing it is seldom. */
+/* The table reaches to the highest descriptor. It doubles each time, so that it seldom grows. */
 static bool slots_grow(struct kq *kq, int fd)
 {
     size_t wanted = kq->nslots > 0 ? kq->nslots : 64;
@@ -325,10 +316,10 @@ static bool slots_grow(struct kq *kq, int fd)
         return true;
     while (wanted <= (size_t)fd)
         wanted *= 2;
-    struct slot *grown = realloc(kq->slots, wanted * sizeof(*grown));
-    if (grown == NULL)
+    struct slot *grown = realloc(kq->slots, wanted * sizeof *grown);
+    if (!grown)
         return false;
-    memset(grown + kq->nslots, 0, (wanted - kq->nslots) * sizeof(*grown));
+    memset(grown + kq->nslots, 0, (wanted - kq->nslots) * sizeof *grown);
     kq->slots = grown;
     kq->nslots = wanted;
     return true;
@@ -345,15 +336,15 @@ static struct knote *knote_find(struct kq *kq, uintptr_t ident, int filter)
     if (kq->nbuckets == 0)
         return NULL;
     struct knote *kn = kq->by_ident[bucket_of(kq, ident, filter)];
-    while (kn != NULL && (kn->ident != ident || kn->filter != filter))
+    while (kn && (kn->ident != ident || kn->filter != filter))
         kn = kn->next_ident;
     return kn;
 }
 
-/* The first knote with this handle at or behind kn in its chain; several VNODEs can share one. */
+/* The first knote with this handle in the chain from kn on. Several VNODEs can share a handle. */
 static struct knote *handle_next(struct knote *kn, int handle, int filter)
 {
-    while (kn != NULL && (kn->handle != handle || kn->filter != filter))
+    while (kn && (kn->handle != handle || kn->filter != filter))
         kn = kn->next_handle;
     return kn;
 }
@@ -398,7 +389,7 @@ static bool hash_grow(struct kq *kq)
     size_t old = kq->nbuckets, wanted = old > 0 ? old * 2 : 16;
     struct knote **idents = calloc(wanted, sizeof(struct knote *));
     struct knote **handles = calloc(wanted, sizeof(struct knote *));
-    if (idents == NULL || handles == NULL) {
+    if (!idents || !handles) {
         free(idents);
         free(handles);
         return false;
@@ -410,7 +401,7 @@ static bool hash_grow(struct kq *kq)
     kq->nbuckets = wanted;
     for (size_t i = 0; i < old; i++) {
         struct knote *next;
-        for (struct knote *kn = old_idents[i]; kn != NULL; kn = next) {
+        for (struct knote *kn = old_idents[i]; kn; kn = next) {
             next = kn->next_ident;
             ident_link(kq, kn);
             if (kn->handle >= 0)
@@ -430,7 +421,7 @@ static void active_add(struct kq *kq, struct knote *kn)
     kn->queued = true;
     kn->next = NULL;
     kn->prev = kq->last;
-    if (kq->last != NULL)
+    if (kq->last)
         kq->last->next = kn;
     else
         kq->first = kn;
@@ -442,11 +433,11 @@ static void active_remove(struct kq *kq, struct knote *kn)
     if (!kn->queued)
         return;
     kn->queued = false;
-    if (kn->prev != NULL)
+    if (kn->prev)
         kn->prev->next = kn->next;
     else
         kq->first = kn->next;
-    if (kn->next != NULL)
+    if (kn->next)
         kn->next->prev = kn->prev;
     else
         kq->last = kn->prev;
@@ -455,9 +446,9 @@ static void active_remove(struct kq *kq, struct knote *kn)
 /* ---- READ and WRITE -------------------------------------------------------------------------- */
 
 /* What to tell epoll. A disabled knote stays registered, so that close() still removes it. */
-static uint32_t half_interest(const struct half *h, int which)
+static uint32_t half_interest(const struct half_knote *h, int which)
 {
-    /* EPOLLHUP and EPOLLERR can not be declined; EPOLLONESHOT lets them come once at most. */
+    /* epoll always reports EPOLLHUP and EPOLLERR. With EPOLLONESHOT it does so once at most. */
     if (h->flags & EV_DISABLE)
         return EPOLLONESHOT;
     uint32_t interest = which == READING ? EPOLLIN | EPOLLRDHUP : EPOLLOUT;
@@ -468,7 +459,7 @@ static uint32_t half_interest(const struct half *h, int which)
     return interest;
 }
 
-static int half_register(struct kq *kq, int op, int fd, int which, const struct half *h)
+static int half_register(struct kq *kq, int op, int fd, int which, const struct half_knote *h)
 {
     int epfd = which == READING ? kq->fd : kq->writers;
     enum kind kind = which == READING ? KIND_READ : KIND_WRITE;
@@ -492,12 +483,12 @@ static int half_create(struct kq *kq, const struct kevent *change, int fd, int w
     int error = which == WRITING ? writers_open(kq) : 0;
     if (error != 0)
         return error;
-    struct half *h = &kq->slots[fd].half[which];
+    struct half_knote *h = &kq->slots[fd].half[which];
     h->udata = change->udata;
     h->gen = ++kq->gen & GEN_MASK;
-    h->flags = (uint16_t)(EV_ADD | (change->flags & (MANNERS | EV_DISABLE)));
+    h->flags = (uint16_t)(EV_ADD | (change->flags & (KNOTE_FLAGS | EV_DISABLE)));
     error = half_register(kq, EPOLL_CTL_ADD, fd, which, h);
-    if (error == EEXIST) /* left behind by a close() with a dup() open, and now dup'ed back */
+    if (error == EEXIST) /* closed while a dup() was open, and now duplicated back */
         error = half_register(kq, EPOLL_CTL_MOD, fd, which, h);
     if (error != 0)
         h->flags = 0;
@@ -511,17 +502,15 @@ static uint16_t flags_switched(uint16_t flags, uint16_t change)
     return change & EV_ENABLE ? (uint16_t)(flags & ~EV_DISABLE) : flags;
 }
 
-/* epoll's answer to a change of what it may have forgotten: EPERM means that the number is now a
- * file's that is always ready, so that what we look for is not there. */
-static int half_forgotten(int error)
+/* The errno of a change to a registration that epoll may have dropped. EPERM: the number is now
+ * that of a file that is always ready, so what we look for is not there. */
+static int half_error(int error)
 {
     return error == EPERM ? ENOENT : error;
 }
 
-/*
- * One change to READ or WRITE. The table may hold a knote whose descriptor was closed since: epoll
- * forgot it then, and says so with ENOENT or EBADF. That is the moment to drop ours, too.
- */
+/* One change to READ or WRITE. The table may hold a knote whose descriptor has been closed since.
+ * epoll dropped it then, and now says ENOENT or EBADF. That is when we drop ours, too. */
 static int half_change(struct kq *kq, const struct kevent *change, int which)
 {
     if (change->ident > INT_MAX)
@@ -530,17 +519,17 @@ static int half_change(struct kq *kq, const struct kevent *change, int which)
         return ENOTSUP;
     int fd = (int)change->ident;
     int error = ENOENT;
-    struct half *h = half_find(kq, fd, which);
-    if (h != NULL && (change->flags & EV_DELETE)) {
+    struct half_knote *h = half_find(kq, fd, which);
+    if (h && (change->flags & EV_DELETE)) {
         h->flags = 0;
         int epfd = which == READING ? kq->fd : kq->writers;
-        return half_forgotten(epoll_change(epfd, EPOLL_CTL_DEL, fd, 0, 0));
+        return half_error(epoll_change(epfd, EPOLL_CTL_DEL, fd, 0, 0));
     }
-    if (h != NULL) {
-        struct half changed = *h;
+    if (h) {
+        struct half_knote changed = *h;
         changed.udata = change->udata;
         changed.flags = flags_switched(h->flags, change->flags);
-        error = half_forgotten(half_register(kq, EPOLL_CTL_MOD, fd, which, &changed));
+        error = half_error(half_register(kq, EPOLL_CTL_MOD, fd, which, &changed));
         if (error == 0)
             *h = changed;
         else if (error == ENOENT || error == EBADF)
@@ -554,11 +543,11 @@ static int half_change(struct kq *kq, const struct kevent *change, int which)
 }
 
 /* READ: the bytes that wait, or the connections. False if the descriptor is closed. */
-static bool read_fill(struct half *h, int fd, uint32_t ready, struct kevent *event)
+static bool read_fill(struct half_knote *h, int fd, uint32_t ready, struct kevent *event)
 {
     int bytes = 0;
     struct tcp_info info;
-    socklen_t size = sizeof(info);
+    socklen_t size = sizeof info;
     if (ready & (EPOLLRDHUP | EPOLLHUP))
         event->flags |= EV_EOF;
     event->data = 1;
@@ -582,7 +571,7 @@ static bool read_fill(struct half *h, int fd, uint32_t ready, struct kevent *eve
 static bool write_fill(int fd, uint32_t ready, struct kevent *event)
 {
     uint32_t memory[SK_MEMINFO_VARS] = {0};
-    socklen_t size = sizeof(memory);
+    socklen_t size = sizeof memory;
     uint32_t eof = EPOLLHUP;
     int64_t room = 1;
     if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &size) == 0) {
@@ -595,7 +584,7 @@ static bool write_fill(int fd, uint32_t ready, struct kevent *event)
         return false;
     } else if (errno == ENOTSOCK) {
         int used = 0;
-        eof |= EPOLLERR; /* how a pipe says that its reader is gone */
+        eof |= EPOLLERR; /* of a pipe: its reader is gone */
         if (ioctl(fd, FIONREAD, &used) == 0)
             room = (int64_t)fcntl(fd, F_GETPIPE_SZ) - used;
     }
@@ -610,8 +599,8 @@ static int half_deliver(struct kq *kq, const struct epoll_event *ready, int whic
                         struct kevent *event)
 {
     int fd = tag_fd(ready->data.u64);
-    struct half *h = half_find(kq, fd, which);
-    if (h == NULL || h->gen != tag_gen(ready->data.u64)) {
+    struct half_knote *h = half_find(kq, fd, which);
+    if (!h || h->gen != tag_gen(ready->data.u64)) {
         kq->stale++;
         return 0;
     }
@@ -619,7 +608,7 @@ static int half_deliver(struct kq *kq, const struct epoll_event *ready, int whic
         return 0;
     *event = (struct kevent){.ident = (uintptr_t)fd,
                              .filter = which == READING ? EVFILT_READ : EVFILT_WRITE,
-                             .flags = h->flags & MANNERS,
+                             .flags = h->flags & KNOTE_FLAGS,
                              .udata = h->udata};
     bool open = which == READING ? read_fill(h, fd, ready->events, event)
                                  : write_fill(fd, ready->events, event);
@@ -654,7 +643,7 @@ static uint64_t helper_tag(const struct knote *kn)
     return tag_make(kn->filter == EVFILT_TIMER ? KIND_TIMER : KIND_PROC, kn->gen, kn->handle);
 }
 
-/* EPOLLHUP, of a process that was waited for, can not be declined: see half_interest(). */
+/* epoll always reports EPOLLHUP, of a process that was waited for: see half_interest(). */
 static uint32_t helper_interest(const struct knote *kn)
 {
     return kn->flags & EV_DISABLE ? EPOLLONESHOT : EPOLLIN;
@@ -702,7 +691,7 @@ static int64_t timer_units(uint32_t fflags)
     }
 }
 
-/* EV_ADD of a timer, new or old: it starts, from zero. */
+/* EV_ADD of a timer: it starts from zero, also if it is there already. */
 static int timer_set(struct kq *kq, struct knote *kn, const struct kevent *change)
 {
     int64_t units = timer_units(change->fflags);
@@ -710,7 +699,7 @@ static int timer_set(struct kq *kq, struct knote *kn, const struct kevent *chang
     if (units == 0 || change->data < 0)
         return EINVAL;
     if (kn->handle >= 0 && (kn->asked & NOTE_ABSTIME) != absolute)
-        helper_close(kq, kn); /* a timerfd can not change its clock */
+        helper_close(kq, kn); /* a timerfd cannot change its clock */
     if (kn->handle < 0) {
         clockid_t clock = absolute ? CLOCK_REALTIME : CLOCK_MONOTONIC;
         int error = helper_open(kq, kn, timerfd_create(clock, TFD_CLOEXEC | TFD_NONBLOCK));
@@ -742,7 +731,7 @@ static int proc_set(struct kq *kq, struct knote *kn, const struct kevent *change
     return helper_open(kq, kn, fd);
 }
 
-/* The exit status as waitpid() would store it, without taking it from who will ask for it. */
+/* The exit status as waitpid() would store it. It stays there for the program's own waitpid(). */
 static int proc_status(pid_t pid)
 {
     siginfo_t info = {0};
@@ -755,23 +744,23 @@ static int proc_status(pid_t pid)
 
 static void knote_switch(struct kq *kq, struct knote *kn, uint16_t change);
 
-/* A timerfd or a pidfd is ready. Returns 1, or 0 if it was stale or somebody was faster. */
+/* A timerfd or a pidfd is ready. Returns 1, or 0 if it was stale or another thread was faster. */
 static int helper_deliver(struct kq *kq, uint64_t tag, int filter, struct kevent *event)
 {
     struct knote *kn = handle_find(kq, tag_fd(tag), filter);
-    if (kn == NULL || kn->gen != tag_gen(tag) || (kn->flags & EV_DISABLE))
+    if (!kn || kn->gen != tag_gen(tag) || (kn->flags & EV_DISABLE))
         return 0;
     uint64_t count = 0;
     *event = (struct kevent){.ident = kn->ident,
                              .filter = (short)filter,
-                             .flags = kn->flags & MANNERS,
+                             .flags = kn->flags & KNOTE_FLAGS,
                              .udata = kn->udata};
     if (filter == EVFILT_PROC) {
         event->flags |= EV_EOF;
         event->fflags = NOTE_EXIT;
         event->data = proc_status((pid_t)kn->ident);
     } else {
-        if (read(kn->handle, &count, sizeof(count)) != (ssize_t)sizeof(count))
+        if (read(kn->handle, &count, sizeof count) != (ssize_t)sizeof count)
             return 0;
         event->data = (int64_t)count;
     }
@@ -784,10 +773,9 @@ static int helper_deliver(struct kq *kq, uint64_t tag, int filter, struct kevent
 
 /* ---- SIGNAL ---------------------------------------------------------------------------------- */
 
-/*
- * A signalfd only sees signals that are blocked; so the first watcher of a signal blocks it and the
- * last one unblocks it, unless the program itself had blocked it before. sig_lock is taken last.
- */
+/* A signalfd only sees signals that are blocked. So the first kqueue that watches a signal blocks
+ * it, and the last one unblocks it, unless the program itself had blocked it before. sig_lock is
+ * taken last. */
 static pthread_mutex_t sig_lock = PTHREAD_MUTEX_INITIALIZER;
 static int sig_watchers[SIGNALS_MAX];
 static bool sig_ours[SIGNALS_MAX];
@@ -815,7 +803,7 @@ static void signal_unblock(int signo)
     pthread_mutex_unlock(&sig_lock);
 }
 
-/* Tells the signalfd which signals are wanted; creates it at the first. */
+/* Tells the signalfd which signals are wanted. The first call creates it. */
 static int signals_update(struct kq *kq)
 {
     int fd = signalfd(kq->signals, &kq->watched, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -852,24 +840,22 @@ static void signal_unset(struct kq *kq, struct knote *kn)
     signal_unblock(signo);
 }
 
-/*
- * Takes the signals that wait and counts them in every kqueue that watches them: who reads a
- * signalfd takes the signal from all the others. Called without any lock held.
- */
+/* Takes the signals that wait and counts them in every kqueue that watches them, because a signal
+ * that is read from one signalfd is gone from all the others. The caller holds no lock. */
 static void signals_take(int fd)
 {
     struct signalfd_siginfo info[16];
     ssize_t n;
     pthread_mutex_lock(&kqs_lock);
-    while ((n = read(fd, info, sizeof(info))) > 0) {
-        for (size_t i = 0; i < (size_t)n / sizeof(info[0]); i++) {
+    while ((n = read(fd, info, sizeof info)) > 0) {
+        for (size_t i = 0; i < (size_t)n / sizeof info[0]; i++) {
             for (int k = 0; k < nkqs; k++) {
                 struct kq *kq = kqs[k];
-                if (kq == NULL)
+                if (!kq)
                     continue;
                 pthread_mutex_lock(&kq->lock);
                 struct knote *kn = knote_find(kq, info[i].ssi_signo, EVFILT_SIGNAL);
-                if (kn != NULL) {
+                if (kn) {
                     kn->pending = true;
                     kn->data++;
                     active_add(kq, kn);
@@ -950,12 +936,13 @@ static void vnode_event(struct kq *kq, struct knote *kn, uint32_t mask)
     active_add(kq, kn);
 }
 
-/* inotify's queue was full, and events were lost: whatever can have happened to a file may have. */
+/* inotify's queue was full, and events were lost. So we report of each file all that may have
+ * happened to it. */
 static void files_lost(struct kq *kq)
 {
     struct knote *next;
     for (size_t i = 0; i < kq->nbuckets; i++) {
-        for (struct knote *kn = kq->by_ident[i]; kn != NULL; kn = next) {
+        for (struct knote *kn = kq->by_ident[i]; kn; kn = next) {
             next = kn->next_ident;
             if (kn->filter == EVFILT_VNODE)
                 vnode_event(kq, kn, IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF);
@@ -968,12 +955,12 @@ static void file_event(struct kq *kq, const struct inotify_event *e)
     struct knote *next;
     if (e->mask & IN_Q_OVERFLOW)
         files_lost(kq);
-    /* In a watched directory the children's writes are reported too: with their names. */
+    /* inotify also reports what is written to the files in a watched directory, with a name. */
     if (e->len > 0 && !(e->mask & DIRECTORY_CHANGED))
         return;
-    for (struct knote *kn = handle_find(kq, e->wd, EVFILT_VNODE); kn != NULL; kn = next) {
+    for (struct knote *kn = handle_find(kq, e->wd, EVFILT_VNODE); kn; kn = next) {
         next = handle_next(kn->next_handle, e->wd, EVFILT_VNODE);
-        /* IN_IGNORED: the file is no more, so nobody has it open; another may get its inode. */
+        /* IN_IGNORED: the file is gone, and not open anywhere. Another may get its inode. */
         if (e->mask & IN_IGNORED)
             knote_free(kq, kn);
         else
@@ -981,14 +968,14 @@ static void file_event(struct kq *kq, const struct inotify_event *e)
     }
 }
 
-/* Reads what inotify has to tell, and puts the knotes it concerns into the active list. */
+/* Reads inotify's events, and puts their knotes into the active list. */
 static void files_take(struct kq *kq)
 {
     _Alignas(struct inotify_event) char buffer[4096];
     ssize_t n;
-    while (kq->files >= 0 && (n = read(kq->files, buffer, sizeof(buffer))) > 0) {
+    while (kq->files >= 0 && (n = read(kq->files, buffer, sizeof buffer)) > 0) {
         const struct inotify_event *e;
-        for (char *at = buffer; at < buffer + n; at += sizeof(*e) + e->len) {
+        for (char *at = buffer; at < buffer + n; at += sizeof *e + e->len) {
             e = (const struct inotify_event *)(const void *)at;
             file_event(kq, e);
         }
@@ -1016,7 +1003,7 @@ static int vnode_set(struct kq *kq, struct knote *kn, const struct kevent *chang
     int error = files_open(kq);
     if (error != 0)
         return error;
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", (int)kn->ident);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", (int)kn->ident);
     int watch = inotify_add_watch(kq->files, path,
                                   IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | DIRECTORY_CHANGED);
     if (watch < 0)
@@ -1059,14 +1046,14 @@ static void knote_free(struct kq *kq, struct knote *kn)
 
 static struct knote *knote_new(struct kq *kq, const struct kevent *change)
 {
-    struct knote *kn = hash_grow(kq) ? calloc(1, sizeof(*kn)) : NULL;
-    if (kn == NULL)
+    struct knote *kn = hash_grow(kq) ? calloc(1, sizeof *kn) : NULL;
+    if (!kn)
         return NULL;
     kn->ident = change->ident;
     kn->filter = change->filter;
     kn->handle = -1;
     kn->gen = ++kq->gen & GEN_MASK;
-    kn->flags = change->flags & (MANNERS | EV_DISABLE);
+    kn->flags = change->flags & (KNOTE_FLAGS | EV_DISABLE);
     if (kn->filter == EVFILT_SIGNAL || kn->filter == EVFILT_TIMER)
         kn->flags |= EV_CLEAR;
     ident_link(kq, kn);
@@ -1111,20 +1098,20 @@ static int knote_change(struct kq *kq, const struct kevent *change)
     struct stat now;
     bool created = false;
     if (change->filter == EVFILT_VNODE)
-        files_take(kq); /* what happened until now is not for a knote that is about to be made */
+        files_take(kq); /* a new knote must not report what happened before it */
     struct knote *kn = knote_find(kq, change->ident, change->filter);
-    if (kn != NULL && kn->filter == EVFILT_VNODE && vnode_stale(kn, &now)) {
+    if (kn && kn->filter == EVFILT_VNODE && vnode_stale(kn, &now)) {
         knote_free(kq, kn);
         kn = NULL;
     }
-    if (kn == NULL) {
+    if (!kn) {
         bool by_fd = change->filter == EVFILT_VNODE;
         if (by_fd && (change->ident > INT_MAX || fcntl((int)change->ident, F_GETFD) < 0))
             return EBADF;
         if ((change->flags & (EV_ADD | EV_DELETE)) != EV_ADD)
             return ENOENT;
         kn = knote_new(kq, change);
-        if (kn == NULL)
+        if (!kn)
             return ENOMEM;
         created = true;
     } else if (change->flags & EV_DELETE) {
@@ -1170,7 +1157,7 @@ static int change_apply(struct kq *kq, const struct kevent *change)
 
 /* ---- Delivery -------------------------------------------------------------------------------- */
 
-/* Stores the event of one active knote, and does what its manners ask for. Returns 1, or 0 if the
+/* Stores the event of one active knote, and does what its flags ask for. Returns 1, or 0 if the
  * knote is stale. */
 static int active_store(struct kq *kq, struct knote *kn, struct kevent *event)
 {
@@ -1182,7 +1169,7 @@ static int active_store(struct kq *kq, struct knote *kn, struct kevent *event)
     active_remove(kq, kn);
     *event = (struct kevent){.ident = kn->ident,
                              .filter = (short)kn->filter,
-                             .flags = kn->flags & MANNERS,
+                             .flags = kn->flags & KNOTE_FLAGS,
                              .fflags = kn->filter == EVFILT_USER ? kn->asked : kn->happened,
                              .data = kn->data,
                              .udata = kn->udata};
@@ -1197,7 +1184,7 @@ static int active_store(struct kq *kq, struct knote *kn, struct kevent *event)
     }
     if (kn->flags & EV_DISPATCH)
         kn->flags |= EV_DISABLE;
-    active_add(kq, kn); /* still pending: to the end of the list, the others come first */
+    active_add(kq, kn); /* if it is still pending: to the end of the list, after the others */
     return 1;
 }
 
@@ -1206,7 +1193,7 @@ static int active_deliver(struct kq *kq, struct kevent *events, int room)
     int stored = 0;
     files_take(kq);
     struct knote *last = kq->last, *next;
-    for (struct knote *kn = kq->first; kn != NULL && stored < room; kn = next) {
+    for (struct knote *kn = kq->first; kn && stored < room; kn = next) {
         next = kn == last ? NULL : kn->next;
         stored += active_store(kq, kn, &events[stored]);
     }
@@ -1214,11 +1201,9 @@ static int active_deliver(struct kq *kq, struct kevent *events, int room)
     return stored;
 }
 
-/*
- * Turns what epoll reported into events. R was asked for no more than fits, so each entry has room
- * for one event; W and the active list may stand for many, and get what the rest does not need.
- * What finds no room stays where it is, ready, and comes with the next call: nothing is lost.
- */
+/* Turns what epoll has reported into events. We asked R for no more than fits, so each entry has
+ * room for one event. W and the active list may stand for many events, and get the room that the
+ * rest does not need. An event without room stays where it is, and comes with the next call. */
 static int deliver(struct kq *kq, const struct epoll_event *ready, int n, struct kevent *events,
                    int room)
 {
@@ -1256,18 +1241,16 @@ static int deliver(struct kq *kq, const struct epoll_event *ready, int n, struct
 
 /* ---- Renewing the epolls --------------------------------------------------------------------- */
 
-/*
- * epoll forgets a descriptor when its *file* is closed, not its number. If a dup() holds the file,
- * the old registration lives on, reports, and can not be removed, for the number that names it is
- * gone. kevent() drops these reports, but they would wake it for ever. The way out: a new epoll in
- * the place of the old one, with all members but the dead.
- */
+/* epoll drops a registration when the *file* is closed, not when the number is. If a dup() holds
+ * the file, the registration stays, and reports. We cannot remove it, because the number that names
+ * it is gone. kevent() skips these reports, but they would wake it forever. So we put a new epoll
+ * in the place of the old one, and move all that is still good. */
 static bool halves_move(struct kq *kq, int which, int from, int to)
 {
     enum kind kind = which == READING ? KIND_READ : KIND_WRITE;
     for (int fd = 0; (size_t)fd < kq->nslots; fd++) {
-        struct half *h = half_find(kq, fd, which);
-        if (h == NULL)
+        struct half_knote *h = half_find(kq, fd, which);
+        if (!h)
             continue;
         uint32_t interest = half_interest(h, which);
         uint64_t tag = tag_make(kind, h->gen, fd);
@@ -1285,32 +1268,32 @@ static bool helpers_move(struct kq *kq, int to, int writers)
     const uint64_t own[] = {tag_make(KIND_WAKE, 0, kq->wake),
                             tag_make(KIND_SIGNALS, 0, kq->signals),
                             tag_make(KIND_FILES, 0, kq->files), tag_make(KIND_WRITERS, 0, writers)};
-    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
         if (tag_fd(own[i]) >= 0 &&
             epoll_change(to, EPOLL_CTL_ADD, tag_fd(own[i]), EPOLLIN, own[i]) != 0)
             return false;
     for (size_t i = 0; i < kq->nbuckets; i++)
-        for (struct knote *kn = kq->by_ident[i]; kn != NULL; kn = kn->next_ident)
+        for (struct knote *kn = kq->by_ident[i]; kn; kn = kn->next_ident)
             if ((kn->filter == EVFILT_TIMER || kn->filter == EVFILT_PROC) &&
                 epoll_change(to, EPOLL_CTL_ADD, kn->handle, helper_interest(kn), helper_tag(kn)))
                 return false;
     return true;
 }
 
-/* Both epolls are replaced at the end, when all have moved, or not at all: out of memory, it is
- * better to be woken in vain for a while than to lose a knote. */
+/* Both epolls are replaced when everything has moved, or not at all. If memory is out, to be woken
+ * in vain for a while is better than to lose a knote. */
 static void kq_renew(struct kq *kq)
 {
     int readers = epoll_create1(EPOLL_CLOEXEC);
     int writers = epoll_create1(EPOLL_CLOEXEC);
-    if (kq->bell < 0)
-        kq->bell = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-    /* Threads asleep in the old epoll must come over. The bell rings there, for all of them. */
-    uint64_t ring = tag_make(KIND_WAKE, 0, kq->bell);
+    if (kq->stale_wakeup < 0)
+        kq->stale_wakeup = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    /* Threads that sleep in the old epoll have to come over: this wakes them all. */
+    uint64_t wakeup = tag_make(KIND_WAKE, 0, kq->stale_wakeup);
     if (readers >= 0 && writers >= 0 && halves_move(kq, READING, kq->fd, readers) &&
         halves_move(kq, WRITING, kq->writers, writers) &&
         helpers_move(kq, readers, kq->writers >= 0 ? writers : -1) &&
-        epoll_change(kq->fd, EPOLL_CTL_ADD, kq->bell, EPOLLIN, ring) == 0) {
+        epoll_change(kq->fd, EPOLL_CTL_ADD, kq->stale_wakeup, EPOLLIN, wakeup) == 0) {
         if (kq->writers >= 0)
             dup3(writers, kq->writers, O_CLOEXEC);
         dup3(readers, kq->fd, O_CLOEXEC);
@@ -1322,10 +1305,10 @@ static void kq_renew(struct kq *kq)
 
 /* ---- kevent() -------------------------------------------------------------------------------- */
 
-/* epoll_wait() with a timespec; NULL is for ever. */
+/* epoll_wait() with a timespec; NULL is forever. */
 static int wait_ready(int epfd, struct epoll_event *ready, int max, const struct timespec *left)
 {
-    if (left == NULL)
+    if (!left)
         return epoll_wait(epfd, ready, max, -1);
     if (left->tv_sec == 0 && left->tv_nsec == 0)
         return epoll_wait(epfd, ready, max, 0);
@@ -1335,7 +1318,7 @@ static int wait_ready(int epfd, struct epoll_event *ready, int max, const struct
     if (n >= 0 || (errno != ENOSYS && errno != EPERM))
         return n;
 #endif
-    /* An older kernel, or a sandbox: whole milliseconds, rounded up, for early would be wrong. */
+    /* An older kernel, or a sandbox: whole milliseconds, rounded up, so as not to end too early. */
     if (left->tv_sec >= INT_MAX / 1000)
         return epoll_wait(epfd, ready, max, INT_MAX);
     return epoll_wait(epfd, ready, max,
@@ -1350,7 +1333,7 @@ static int64_t clock_now(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* The end of a delay. 30 years are for ever, and do not overflow. */
+/* The end of a delay. 30 years are as good as forever, and do not overflow. */
 static int64_t clock_after(const struct timespec *delay)
 {
     int64_t seconds = delay->tv_sec < 1000000000 ? delay->tv_sec : 1000000000;
@@ -1366,13 +1349,13 @@ static struct timespec time_until(int64_t deadline)
                              .tv_nsec = (long)(left % 1000000000)};
 }
 
-/* Waits until there is at least one event. Mostly one round; more if all were stale. */
+/* Waits until there is at least one event. That takes one round, or more if all were stale. */
 static int collect(struct kq *kq, struct kevent *events, int max, const struct timespec *timeout)
 {
     struct epoll_event ready[MAX_BATCH];
     struct timespec left = {0, 0};
     int64_t deadline = 0;
-    bool limited = timeout != NULL && (timeout->tv_sec != 0 || timeout->tv_nsec != 0);
+    bool limited = timeout && (timeout->tv_sec != 0 || timeout->tv_nsec != 0);
     if (max > MAX_BATCH)
         max = MAX_BATCH;
     if (limited) {
@@ -1380,7 +1363,7 @@ static int collect(struct kq *kq, struct kevent *events, int max, const struct t
         left = *timeout;
     }
     for (;;) {
-        int n = wait_ready(kq->fd, ready, max, timeout != NULL ? &left : NULL);
+        int n = wait_ready(kq->fd, ready, max, timeout ? &left : NULL);
         if (n <= 0)
             return n;
         for (int i = 0; i < n; i++)
@@ -1429,7 +1412,7 @@ static int changes(struct kq *kq, const struct kevent *list, int n, struct keven
 
 static bool time_valid(const struct timespec *t)
 {
-    return t == NULL || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
+    return !t || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
 }
 
 int kevent(int fd, const struct kevent *changelist, int nchanges, struct kevent *eventlist,
@@ -1440,7 +1423,7 @@ int kevent(int fd, const struct kevent *changelist, int nchanges, struct kevent 
         return -1;
     }
     struct kq *kq = kq_get(fd);
-    if (kq == NULL) {
+    if (!kq) {
         errno = EBADF;
         return -1;
     }

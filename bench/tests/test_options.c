@@ -22,7 +22,6 @@ static const char usual[] =
     "05-epoll|05|||05-epoll/05-epoll||||chapter,tested,reference,compared\n"
     "05-epoll --edge-triggered|05 edge|||05-epoll/05-epoll|--edge-triggered|||tested,compared\n"
     "06-kqueue (on epoll)|06|||06-kqueue/06-kqueue||||chapter,tested,compared\n"
-    "06-kqueue --clear|06 clear|||06-kqueue/06-kqueue|--clear|||tested\n"
     "07-reactor|07|||07-reactor/07-reactor||||chapter,compared\n"
     "07-reactor --backend poll|07 poll|||07-reactor/07-reactor|--backend poll|||tested\n"
     "libuv||||bench/peers/libuv||||peer\n"
@@ -185,7 +184,6 @@ Test(roster, a_word_means_the_rows_that_it_fits_best)
     expect_servers("buffer,URING", "[bufferevent (libevent)][io_uring]");
     expect_servers("busy,01", "[01-blocking-threads][02-busy-poll-nonblocking]");
     expect_servers("07-reactor,kqueue", "[06-kqueue (on epoll)][07-reactor]");
-    expect_servers("clear", "mistake");
     expect_servers("03,nonsense", "mistake");
     expect_servers("", "mistake");
     expect_servers("03,", "mistake");

@@ -1,9 +1,9 @@
 /* EV_CLEAR, and a read that leaves something behind.
  *
- * EV_CLEAR is kqueue's edge: a change is reported once. Ten bytes come, the handler reads four, and
- * the other six are not reported, until something else happens to that socket. To add the filter
- * once more looks at the socket anew: so a program that passes all its filters with each call never
- * notices, and pays for all of them.
+ * With EV_CLEAR, kqueue's edge-triggered mode, a change is reported once. Ten bytes arrive, and the
+ * handler reads four of them. The other six are not reported until something else happens to that
+ * socket. When we add the filter once more, the kernel looks at the socket anew. So a program that
+ * passes all its filters with each call never notices, and pays for all of them.
  *
  * Needs: kqueue
  *
@@ -24,8 +24,8 @@ static int change(int kq, int fd, int flags)
     return kevent(kq, &kev, 1, NULL, 0, NULL);
 }
 
-/* The next event's data, or -1 if there is none. Whatever there is to report has arrived before, so
- * the time is only there to show that silence lasts. */
+/* The next event's data, or -1 if there is none. What there is to report has arrived before, so the
+ * time only shows that the silence lasts. */
 static long next(int kq)
 {
     struct kevent kev;

@@ -2,8 +2,8 @@
  *
  *     if (event.filter & EVFILT_READ)        wrong
  *
- * Filters are small negative numbers, not bits. EVFILT_READ is -1, all bits set: so the test is
- * true for every filter there is, and a file that was written to is taken for a client. (On NetBSD
+ * Filters are small negative numbers, not bits. EVFILT_READ is -1, all bits set. So the test is
+ * true for every filter, and the program takes a file that was written to for a client. (On NetBSD
  * they count up from 0, and EVFILT_READ is 0: there the same test is never true.)
  *
  * Needs: kqueue

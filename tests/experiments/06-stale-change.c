@@ -1,10 +1,10 @@
 /* A change that was noted for a client, and reaches another one.
  *
  * Changes that go along with the next kevent() wait for it in a list of ours. A client's send()
- * was short, so the server notes: watch for room. In the same turn it closes that client. The next
- * one gets the number, and with it the note: it has nothing to be sent, and is watched for room,
- * which there is always. From then on the loop never sleeps. 06-kqueue's close_conn() drops what
- * was noted for the number that it closes.
+ * was short, so the server notes a change: watch for room. In the same turn it closes that client.
+ * The next client gets the number, and with it the change. We owe it nothing, but we watch it for
+ * room, and there is always room. From then on the loop never sleeps. 06-kqueue's changes_forget()
+ * drops the changes that are noted for a descriptor before it is closed.
  *
  * Needs: kqueue
  *
@@ -34,7 +34,7 @@ static void forget(int fd)
     change_count = kept;
 }
 
-/* Returns how many of 10 calls report the new client, who says nothing. */
+/* Returns how many of 10 calls report the new client, which sends nothing. */
 static int try(const char *what, bool drop)
 {
     struct kevent event;

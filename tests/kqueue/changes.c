@@ -2,6 +2,7 @@
  * the servers under test are built with. */
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../harness/harness.h"
@@ -10,11 +11,13 @@ SUITE(kqueue_changes);
 
 enum { PIECE = 100, MESSAGE = 3 * PIECE }; /* of a message only a piece is sent at a time */
 
-static void start(const char *refused)
+static void start(int refused)
 {
+    char number[16];
+    snprintf(number, sizeof number, "%d", refused);
     setenv("WORST_INTERRUPTED", "1", 1);
     setenv("WORST_SENT", "100", 1);
-    setenv("WORST_REFUSED", refused, 1);
+    setenv("WORST_REFUSED", number, 1);
     server_start();
 }
 
@@ -25,7 +28,7 @@ static void start(const char *refused)
 Test(kqueue_changes, a_signal_interrupts_the_wait_that_brings_them)
 {
     struct client c[2];
-    start("0");
+    start(0);
     clients_open(c, 2);
     for (int i = 0; i < 10; i++)
         client_echo(&c[i % 2], MESSAGE);
@@ -37,33 +40,70 @@ Test(kqueue_changes, a_signal_interrupts_the_wait_that_brings_them)
     server_stop();
 }
 
-/* Clause 6: without memory for one client, the others go on. The server finds as many clients as
- * its list has room for, and the signal, in one batch. So it takes the turn of the first client
- * while the list is full, and the first change in the list, the one to watch this very client, is
- * refused. */
-Test(kqueue_changes, one_of_a_full_list_is_refused_at_the_stop)
+enum { MANY = 8, STOP_MS = 1000 };
+
+/* Clause 6: without memory for one client, the others go on. The server finds `many` clients and
+ * the signal in one batch. Its list of changes is full several times over: while it accepts them,
+ * and while it takes their turns. The change to watch one of them is refused. */
+static void refuse_one(int many, int lost)
 {
-    enum { MANY = 64 /* EVENTS_PER_WAIT of server.c */, LAST = MANY - 1, STOP_MS = 1000 };
     struct client c[MANY];
-    start("2"); /* the first is the listener's */
+    int last = lost == many - 1 ? 0 : many - 1;
+    start(lost + 2); /* the first is the listener's */
     server_pause();
-    clients_open(c, MANY);
-    for (int i = 0; i < MANY; i++) {
+    clients_open(c, many);
+    for (int i = 0; i < many; i++) {
         client_send(&c[i], MESSAGE);
         AWAIT(3000, client_has_arrived(&c[i]));
     }
     int64_t begin = now_ms();
     server_signal(SIGTERM);
     server_resume();
-    for (int i = 1; i < MANY; i++) {
-        client_receive_all(&c[i]);
-        client_expect_eof(&c[i]);
-    }
-    AWAIT(3000, (client_take(&c[0], 1), c[0].reset || c[0].eof));
-    cr_assert(c[0].reset, "clause 2: it is owed bytes, and gets no RST");
-    clients_close(c, LAST);
+    for (int i = 0; i < many; i++)
+        if (i != lost) {
+            client_receive_all(&c[i]);
+            client_expect_eof(&c[i]);
+        }
+    AWAIT(3000, (client_take(&c[lost], 1), c[lost].reset || c[lost].eof));
+    cr_assert(c[lost].reset, "clause 2: client %d of %d is owed bytes, and gets no RST", lost,
+              many);
+    for (int i = 0; i < many; i++)
+        if (i != last)
+            client_close(&c[i]);
     bool ended = server_ended_within(200);
-    cr_assert(!ended || now_ms() - begin >= STOP_MS, "clause 7: it does not wait for the last one");
-    client_close(&c[LAST]);
+    cr_assert(!ended || now_ms() - begin >= STOP_MS,
+              "clause 7: it does not wait for the last of %d, %d was refused", many, lost);
+    client_close(&c[last]);
     server_must_end_well("clause 6: one client is refused", 1500);
+}
+
+Test(kqueue_changes, one_of_a_full_list_is_refused_at_the_stop)
+{
+    for (int lost = 0; lost < MANY; lost++)
+        refuse_one(MANY, lost);
+}
+
+/* Two clients' changes leave room for one turn. So the list is full when the turn of the second one
+ * begins, and the refused change is its own. */
+Test(kqueue_changes, the_one_whose_turn_it_is_is_refused)
+{
+    refuse_one(2, 0);
+    refuse_one(2, 1);
+}
+
+/* Clause 7: the filter of the signals stays, and reports a second one while the server waits for
+ * its clients. That must neither end the wait nor begin it again. */
+Test(kqueue_changes, the_second_signal_is_ignored)
+{
+    start(0);
+    struct client client = client_open();
+    client_echo(&client, MESSAGE);
+    int64_t begin = now_ms();
+    server_signal(SIGTERM);
+    client_expect_eof(&client);
+    nap(600);
+    server_signal(SIGTERM);
+    server_must_end_well("clause 7: a second signal", (int)(begin + 1500 - now_ms()));
+    cr_assert(now_ms() - begin >= STOP_MS, "clause 7: the second signal ends the wait");
+    client_close(&client);
 }

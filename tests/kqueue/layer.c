@@ -86,16 +86,16 @@ LAYER(filters_share_the_room, "READ and WRITE of one descriptor take turns when 
     cr_assert_eq(writes, 5);
 }
 
-LAYER(filters_have_their_own_manners, "EV_CLEAR, EV_ONESHOT, EV_DISPATCH of one spare the other")
+LAYER(filters_have_their_own_flags, "EV_CLEAR, EV_ONESHOT, EV_DISPATCH of one spare the other")
 {
-    const flags_t manners[] = {EV_CLEAR, EV_ONESHOT, EV_DISPATCH};
+    const flags_t flags[] = {EV_CLEAR, EV_ONESHOT, EV_DISPATCH};
     const filter_t filters[] = {EVFILT_READ, EVFILT_WRITE};
     for (size_t i = 0; i < 6; i++) {
         int seen[2] = {0, 0};
         filter_t once = filters[i % 2], level = filters[1 - i % 2];
         begin_again(AF_UNIX);
         feed(p, 1, 1);
-        add(kq, p.end[0], once, manners[i / 2]);
+        add(kq, p.end[0], once, flags[i / 2]);
         add(kq, p.end[0], level, 0);
         for (int k = 0; k < 6; k++) {
             struct kevent ev;
@@ -217,7 +217,7 @@ LAYER(user_fflags, "USER: fflags combine as asked for, and survive EV_CLEAR as o
     }
 }
 
-LAYER(user_manners, "USER: EV_ONESHOT deletes, EV_DISPATCH and EV_DISABLE withhold")
+LAYER(user_flags, "USER: EV_ONESHOT deletes, EV_DISPATCH and EV_DISABLE withhold")
 {
     struct pollfd pollable = {.fd = kq, .events = POLLIN};
     add(kq, 1, EVFILT_USER, EV_ONESHOT);

@@ -347,10 +347,10 @@ STATEMENT(s24_checked_again_at_retrieval, "write 5, read 5, kevent: nothing")
 {
     EACH_FAMILY(family)
     {
-        const flags_t manners[] = {0, EV_CLEAR, EV_DISPATCH};
+        const flags_t flags[] = {0, EV_CLEAR, EV_DISPATCH};
         for (size_t i = 0; i < 3; i++) {
             begin_again(family);
-            add(kq, p.end[0], EVFILT_READ, manners[i]);
+            add(kq, p.end[0], EVFILT_READ, flags[i]);
             feed(p, 5, 5);
             eat(p, 5);
             expect_none(kq);
@@ -392,10 +392,10 @@ STATEMENT(s29_disable_hides, "EV_DISABLE hides, EV_ENABLE reports what happened 
 {
     EACH_FAMILY(family)
     {
-        const flags_t manners[] = {0, EV_CLEAR};
+        const flags_t flags[] = {0, EV_CLEAR};
         for (size_t i = 0; i < 2; i++) {
             begin_again(family);
-            add(kq, p.end[0], EVFILT_READ, manners[i]);
+            add(kq, p.end[0], EVFILT_READ, flags[i]);
             cr_assert_eq(apply(kq, tagged(p.end[0], EVFILT_READ, EV_DISABLE, 1)), 0);
             feed(p, 5, 5);
             expect_none(kq);

@@ -1,16 +1,21 @@
 /* The worst kqueue that the manuals and the systems allow, and a send() to go with it. Put before a
  * source by -include, it replaces theirs, on any system.
  *
- * EV_SET evaluates its first argument six times, as NetBSD's macro did before NetBSD 10. The rest
- * is set by the environment:
- *   WORST_INTERRUPTED=1  a signal interrupts each kevent() that brings changes and may wait, but
- * not two in a row. By then the changes have been applied: kevent(2), EINTR WORST_REFUSED=N the Nth
- * EV_ADD of a READ filter fails, as without memory WORST_SENT=N         send() takes N bytes at
- * most */
+ * EV_SET evaluates its first argument six times, as NetBSD's macro did before NetBSD 10. 06's list
+ * of changes is full after two turns. The rest is set by the environment.
+ *
+ * WORST_INTERRUPTED=1: a signal interrupts each kevent() that brings changes and may wait, but not
+ * two in a row. By then the changes have been applied: kevent(2), EINTR.
+ *
+ * WORST_REFUSED=N: the Nth EV_ADD of a READ filter fails, as without memory.
+ *
+ * WORST_SENT=N: send() takes N bytes at most. */
 #ifndef WORST_CASE_H
 #define WORST_CASE_H
 
 #define _GNU_SOURCE
+#define CHANGES_MAX 4 /* of 06-kqueue/changes.h */
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,15 +46,17 @@ static inline long worst_setting(const char *name)
 
 enum { WORST_CHANGES_MAX = 128 };
 
+/* Weak: there is one of it, however many sources this file is put before. */
+__attribute__((weak)) long worst_adds;
+
 /* The Nth EV_ADD gets a descriptor that is none, so that the kernel refuses it. Returns the
  * descriptor that it had, or -1. */
 static inline int worst_refuse(struct kevent *changes, int count)
 {
-    static long adds;
     int refused = -1;
     for (int i = 0; i < count; i++)
         if (changes[i].filter == EVFILT_READ && (changes[i].flags & EV_ADD) &&
-            ++adds == worst_setting("WORST_REFUSED")) {
+            ++worst_adds == worst_setting("WORST_REFUSED")) {
             refused = (int)changes[i].ident;
             changes[i].ident = UINTPTR_MAX;
         }

@@ -1,12 +1,11 @@
-/*
- * sys/event.h - the kqueue interface of the BSDs, for Linux, on top of epoll.
+/* The kqueue interface of the BSDs, for Linux, on top of epoll.
  *
  * WHAT IT IS NOT: a way to make Linux faster. Underneath is epoll, the same as in chapter 05. Each
  * change is one epoll_ctl(), each READ or WRITE event costs one more system call to fill `data`,
- * the WRITE events of a wait one more together, and sending changes along with the wait, kqueue's
- * great saving on a BSD, saves nothing here. A figure measured through this layer says nothing
- * about kqueue. The layer has one purpose: who owns no BSD can read, run and change chapter 06; the
- * source is FreeBSD's and macOS's, too.
+ * the WRITE events of a wait one more together. To send changes along with the wait is kqueue's
+ * great saving on a BSD; here it saves nothing. A figure measured through this layer says nothing
+ * about kqueue. The layer has one purpose: you can read, run and change chapter 06 without a BSD.
+ * The same source compiles on FreeBSD and macOS.
  *
  * A program includes <sys/event.h> as it would there, and is linked with kqueue.c: these two files
  * are all. KQUEUE_OVER_EPOLL is defined by this header alone, so that a program can tell. The names
@@ -17,7 +16,7 @@
  *                  it holds the WRITE filters. So READ and WRITE of one descriptor never mix.
  *   EVFILT_READ    EPOLLIN | EPOLLRDHUP in R. data: ioctl(FIONREAD), that is bytes; for a listening
  *                  TCP socket the finished connections that wait (TCP_INFO), for other listeners 1;
- *                  for what knows no FIONREAD (eventfd, another kqueue) 1.
+ *                  for a descriptor without FIONREAD (eventfd, another kqueue) 1.
  *   EVFILT_WRITE   EPOLLOUT in W. data: free bytes of the send buffer, an estimate, at least 1.
  *   EVFILT_TIMER   one timerfd each. data: expirations since the last report.
  *   EVFILT_SIGNAL  one signalfd per kqueue. data: signals since the last report.
@@ -40,16 +39,16 @@
  * WHAT DIFFERS FROM A BSD
  *   fflags of a socket event is always 0. A BSD puts the socket's error there. On Linux asking for
  *     the error takes it away, and recv() or getsockopt(SO_ERROR) would then report success. So
- *     the layer never asks: on EV_EOF let recv(), send() or SO_ERROR say what happened.
+ *     the layer never asks: on EV_EOF recv(), send() or SO_ERROR say what happened.
  *   A closed descriptor's knotes go with it, as on a BSD. But epoll keeps the registration as long
  *     as a dup() or a forked child holds the same open file. The layer notices such leftovers when
  *     they report, and renews its epoll instance; an outer epoll or kqueue that watches this one
- *     loses it then. It can not notice when the number is in use again and was not registered
+ *     loses it then. It cannot notice when the number is in use again and was not registered
  *     again. So EV_DELETE first if you dup() or fork().
- *   EVFILT_VNODE can not see close(). A knote whose number names another file is dropped; one that
+ *   EVFILT_VNODE cannot see close(). A knote whose number names another file is dropped; one that
  *     was closed and opened again on the same file goes on.
  *   EVFILT_VNODE after more changes between two calls than fs.inotify.max_queued_events allows:
- *     NOTE_WRITE, NOTE_ATTRIB and NOTE_RENAME may be reported without reason, none is missing.
+ *     NOTE_WRITE, NOTE_ATTRIB and NOTE_RENAME may be reported without reason, but none is lost.
  *   EV_ONESHOT events are checked again at delivery, as on macOS; elsewhere one may be stale.
  *   WRITE with EV_CLEAR fires again only after send() said EAGAIN, not on every acknowledgement.
  *   WRITE does not say EV_EOF after our own shutdown(SHUT_WR).
@@ -67,17 +66,16 @@
  *   udata is overwritten by every change, as on FreeBSD. Always pass it.
  *   The kqueue descriptor is close-on-exec. fork() lets the child inherit it, which a BSD does not:
  *     the child may close it, and must do nothing else with it.
- *   close(kq) can not be seen. The next kqueue() call frees the memory and the helper descriptors
- *     (an eventfd; and on first use W, signalfd, inotify, and one for each timer and process).
- *     Until then kevent() may take changes for the closed number. And do not close a kqueue that
- *     another thread waits for: a BSD wakes that thread, here it goes on.
+ *   The layer cannot see close(kq). The next kqueue() call frees the memory and the helper
+ *     descriptors (an eventfd; and on first use W, signalfd, inotify, and one for each timer and
+ *     process). Until then kevent() may take changes for the closed number. And do not close a
+ *     kqueue while another thread waits for it: a BSD wakes that thread, here it sleeps on.
  *   A dup() of a kqueue is no kqueue: EBADF.
  *   EVFILT_VNODE needs /proc mounted. EVFILT_PROC needs Linux 5.3 (older: ENOTSUP), and timeouts
  *     finer than a millisecond 5.11 (older: rounded up).
  *   One call delivers at most 512 events; the rest come with the next call.
  *
- * Safe for several threads on one kqueue. Needs -pthread. Manual page: kqueue(2) of FreeBSD.
- */
+ * Safe for several threads on one kqueue. Needs -pthread. Manual page: kqueue(2) of FreeBSD. */
 #ifndef KQUEUE_LINUX_SYS_EVENT_H
 #define KQUEUE_LINUX_SYS_EVENT_H
 
@@ -107,7 +105,7 @@ extern "C" {
 #define EV_ENABLE  0x0004 /* report it */
 #define EV_DISABLE 0x0008 /* keep it, but do not report it */
 
-/* Manners of a knote, fixed when it is created; EV_RECEIPT concerns the one change. */
+/* How a knote reports, fixed when it is created. EV_RECEIPT is about this one change. */
 #define EV_ONESHOT  0x0010 /* report once, then delete */
 #define EV_CLEAR    0x0020 /* report a change of state once (edge-triggered) */
 #define EV_RECEIPT  0x0040 /* answer the change with an EV_ERROR entry, data 0 for success */
@@ -170,20 +168,18 @@ struct kevent {
         ev_set_->udata = (f);                                                                      \
     } while (0)
 
-/*
- * kqueue - make a new, empty kqueue.
+/* Makes a new, empty kqueue.
  *
  * Returns its descriptor (close-on-exec), which the caller ends with close(). poll(), epoll and
  * other kqueues can wait for it: it is readable while events are pending. It may be readable
- * without, as on a BSD, until a kevent() finds nothing. Here that happens after a signal or a change
- * of a file that a knote is disabled for or did not ask for, and after the hang-up of a disabled
- * READ or WRITE.
- * Errors: -1 and errno EMFILE, ENFILE or ENOMEM. Manual page: kqueue(2).
- */
+ * without, as on a BSD, until a kevent() finds nothing. Here that happens after a signal or a
+ * change of a file that a knote is disabled for or did not ask for, and after the hang-up of a
+ * disabled READ or WRITE.
+ *
+ * Errors: -1 and errno EMFILE, ENFILE or ENOMEM. Manual page: kqueue(2). */
 int kqueue(void);
 
-/*
- * kevent - apply changes, then wait for events.
+/* Applies changes, then waits for events.
  *
  * Applies changelist[0..nchanges-1] in order. A change that fails, or bears EV_RECEIPT, is answered
  * with an entry in eventlist whose flags have EV_ERROR and whose data is the errno (0: success). If
@@ -191,14 +187,13 @@ int kqueue(void);
  * room for the error, it returns -1 with that errno, and the rest of the changelist is not applied.
  *
  * Then it waits until at least one event is there and stores at most nevents of them. With
- * nevents 0 it does not wait. timeout NULL waits for ever, {0, 0} only looks; otherwise seconds and
- * nanoseconds. Both lists belong to the caller and may be the same array.
+ * nevents 0 it does not wait. timeout is in seconds and nanoseconds; NULL waits forever, and {0, 0}
+ * does not wait. Both lists belong to the caller and may be the same array.
  *
  * Returns the number of entries stored, 0 when the time is over, or -1 with errno: EBADF (kq is
  * no kqueue), EINTR (a signal handler ran), EINVAL (bad timeout or negative size), or the error
  * of a change: EBADF (no such descriptor), ENOENT (no such knote), ESRCH (no such process),
- * EINVAL and ENOTSUP (see above), ENOMEM, EMFILE. Manual page: kevent(2).
- */
+ * EINVAL and ENOTSUP (see above), ENOMEM, EMFILE. Manual page: kevent(2). */
 int kevent(int kq, const struct kevent *changelist, int nchanges, struct kevent *eventlist,
            int nevents, const struct timespec *timeout);
 
