@@ -1,64 +1,131 @@
-/* Stage 7: the same server on a reactor. What was a loop in the last chapters is now a library,
- * reactor.h; what is left is what happens when: a client arrives, a client is ready, a signal
- * comes, a time is over. Which call waits is chosen when the program starts. */
+/* Chapter 7: the same server on a reactor.
+ *
+ * The loop of the last chapters is now a library, reactor.h. What is left here is what happens
+ * when: a client comes, a client is ready, a signal comes, a time is over. Which call waits is
+ * chosen when the program starts. */
+#include <err.h>
+#include <errno.h>
 #include <signal.h>
-#include <unistd.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "conn.h"
 #include "log.h"
-#include "server.h"
+#include "net.h"
+#include "options.h"
+#include "reactor.h"
 
-enum { ACCEPTS_PER_TURN = 64, RETRY_MS = 100 }; /* after running out of descriptors */
+enum {
+    ACCEPTS_PER_TURN = 64,
+    RETRY_MS = 100, /* out of descriptors: stop accepting for this long */
+    IDLE_TICKS = 4, /* an idle timeout has this many ticks: it is up to a quarter too long */
+};
 
-static void on_client(struct reactor *reactor, int fd, unsigned ready, void *argument)
+struct server {
+    struct reactor *reactor;
+    int listener;    /* -1 once we stop */
+    int backlog_max; /* clients that may be waiting in the backlog */
+    int open;        /* connections */
+    struct conn_table conns;
+    struct reactor_timer retry; /* to accept again */
+    struct reactor_timer idle;  /* a tick of --idle-timeout */
+    struct reactor_timer stop;  /* the end of the stop */
+};
+
+static void set_up(struct server *server, int argc, char **argv);
+
+/* What the reactor calls. */
+static void on_client(struct reactor *reactor, int fd, unsigned ready, void *argument);
+static void on_listener(struct reactor *reactor, int fd, unsigned ready, void *argument);
+static void accept_again(struct reactor *reactor, struct reactor_timer *timer);
+static void close_idle_clients(struct reactor *reactor, struct reactor_timer *timer);
+static void begin_stop(struct reactor *reactor, int signal, void *argument);
+static void end_stop(struct reactor *reactor, struct reactor_timer *timer);
+
+int main(int argc, char **argv)
 {
-    struct server *server = argument;
-    struct conn *conn = &server->conns.slot[fd]; /* the table may move, so we never keep this */
-    enum conn_next before = conn->next;
-    enum conn_next next = ready & REACTOR_ERROR ? CONN_CLOSE : conn_turn(conn);
-    (void)reactor;
-    if (next == before)
-        return; /* nearly always */
-    if (next == CONN_CLOSE)
-        server_close_client(server, conn->fd);
-    else
-        reactor_modify(server->reactor, conn->fd,
-                       next == CONN_WRITE ? REACTOR_WRITE : REACTOR_READ);
+    struct server server;
+    set_up(&server, argc, argv);
+    if (net_announce(server.listener) < 0)
+        return 1;
+    if (reactor_run(server.reactor) < 0) /* the loop: until end_stop() */
+        log_fatal(reactor_backend(server.reactor));
+    conn_table_free(&server.conns);
+    reactor_destroy(server.reactor);
+    return 0;
 }
 
-void server_close_client(struct server *server, int fd)
+/* -------------------------------------------------------------------- one connection's turn --- */
+
+static void close_client(struct server *server, struct conn *conn)
 {
-    reactor_remove(server->reactor, fd);
-    conn_close(conn_at(&server->conns, fd));
-    reactor_modify(server->reactor, server->listener, REACTOR_READ); /* there is room again */
-    if (--server->open == 0 && server->stop.handler)
+    reactor_close(server->reactor, conn_release(conn));
+    server->open--;
+    if (server->open == 0 && server->listener < 0)
         reactor_stop(server->reactor);
 }
 
-void server_take(struct server *server, int fd)
+/* REACTOR_ERROR: the kernel has refused reactor_modify(), so we cannot wait for this client. */
+static void on_client(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
-    struct conn *conn = conn_open(&server->conns, fd);
-    if (conn && reactor_add(server->reactor, fd, REACTOR_READ, on_client, server) == 0) {
+    struct server *server = argument;
+    struct conn *conn = conn_at(&server->conns, fd);
+    enum conn_next before = conn->next;
+    enum conn_next next = ready & REACTOR_ERROR ? CONN_CLOSE : conn_turn(conn);
+
+    if (next == before)
+        return; /* nearly always */
+    if (next == CONN_CLOSE)
+        close_client(server, conn);
+    else
+        reactor_modify(reactor, fd, next == CONN_WRITE ? REACTOR_WRITE : REACTOR_READ);
+}
+
+/* -------------------------------------------------------------------------------- accepting --- */
+
+/* Watching fails when memory is out, or with a number that is too high for select(). */
+static void add_client(struct server *server, int fd)
+{
+    if (!conn_open(&server->conns, fd)) {
+        net_turn_away(fd, strerror(errno));
+    } else if (reactor_add(server->reactor, fd, REACTOR_READ, on_client, server) < 0) {
+        conn_release(conn_at(&server->conns, fd));
+        net_turn_away(fd, strerror(errno));
+    } else {
         server->open++;
-        return;
     }
-    log_error("client %d turned away", fd); /* out of memory, or too high a number for select() */
-    conn ? conn_close(conn) : (void)close(fd);
+}
+
+/* The listener stays ready, so each wait would return at once, forever. So we stop watching it for
+ * a while. */
+static void pause_accepting(struct server *server)
+{
+    reactor_modify(server->reactor, server->listener, 0);
+    reactor_timer_start(server->reactor, &server->retry, RETRY_MS, 0);
+}
+
+static void accept_clients(struct server *server, int max)
+{
+    for (int i = 0; i < max; i++) {
+        int client;
+        enum net_accepted got = net_accept(server->listener, true, &client);
+        if (got == NET_CLIENT)
+            add_client(server, client);
+        if (got == NET_EXHAUSTED)
+            pause_accepting(server);
+        if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN)
+            return;
+    }
 }
 
 static void on_listener(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
     struct server *server = argument;
-    enum net_accepted got = NET_CLIENT;
-    for (int i = 0, client; i < server->accepts_per_turn && got <= NET_LOST; i++) {
-        got = net_accept(fd, true, &client);
-        if (got == NET_CLIENT)
-            server->take(server, client);
-    }
-    /* Pause, until somebody leaves or for a while; the same if the kernel would not watch it. */
-    if (got == NET_EXHAUSTED || ready & REACTOR_ERROR) {
-        reactor_modify(reactor, fd, 0);
-        reactor_timer_start(reactor, &server->retry, RETRY_MS, 0);
-    }
+    (void)reactor, (void)fd;
+    if (ready & REACTOR_ERROR)
+        pause_accepting(server);
+    else
+        accept_clients(server, ACCEPTS_PER_TURN);
 }
 
 static void accept_again(struct reactor *reactor, struct reactor_timer *timer)
@@ -67,46 +134,82 @@ static void accept_again(struct reactor *reactor, struct reactor_timer *timer)
     reactor_modify(reactor, server->listener, REACTOR_READ);
 }
 
-static void time_is_up(struct reactor *reactor, struct reactor_timer *timer)
+/* ------------------------------------------------------------------------- the idle timeout --- */
+
+/* One timer for all clients: a tick looks at each. A turn that moves bytes sets idle_ticks to 0. */
+static void close_idle_clients(struct reactor *reactor, struct reactor_timer *timer)
+{
+    struct server *server = timer->argument;
+    (void)reactor;
+    for (int fd = 0; fd < server->conns.size; fd++) {
+        struct conn *conn = conn_at(&server->conns, fd);
+        if (conn && conn->idle_ticks++ == IDLE_TICKS)
+            close_client(server, conn);
+    }
+}
+
+/* --------------------------------------------------------------------------------- the stop --- */
+
+/* Clients in the backlog have been told that they are connected, so we accept them first. */
+static void begin_stop(struct reactor *reactor, int signal, void *argument)
+{
+    struct server *server = argument;
+    (void)signal;
+    if (server->listener < 0)
+        return; /* a second signal */
+    accept_clients(server, server->backlog_max);
+    reactor_close(reactor, server->listener);
+    server->listener = -1;
+    reactor_timer_start(reactor, &server->stop, CONN_STOP_MS, 0);
+    if (server->open == 0)
+        reactor_stop(reactor);
+    for (int fd = 0; fd < server->conns.size; fd++) {
+        struct conn *conn = conn_at(&server->conns, fd);
+        if (!conn)
+            continue;
+        conn_stop(conn);
+        on_client(reactor, fd, 0, server); /* a turn */
+    }
+}
+
+/* The clients have had their second. */
+static void end_stop(struct reactor *reactor, struct reactor_timer *timer)
 {
     (void)timer;
     reactor_stop(reactor);
 }
 
-void server_close_listener(struct server *server)
+static void set_up(struct server *server, int argc, char **argv)
 {
+    struct extra_option extra[] = {
+        {"backend", true, "--backend NAME   epoll, kqueue, poll or select (default: the best)",
+         NULL},
+        {"idle-timeout", true, "--idle-timeout SECONDS  close idle connections (default: never)",
+         NULL},
+        {0}};
+    struct net_settings settings = options_parse(argc, argv, extra);
+    const char *backend = extra[0].value, *idle = extra[1].value;
+    int idle_s = idle ? options_number("--idle-timeout", idle, 1, 86400) : 0;
+    int tick_ms = idle_s * 1000 / IDLE_TICKS;
+
+    *server = (struct server){
+        .reactor = reactor_create(backend),
+        .retry = {.handler = accept_again, .argument = server},
+        .idle = {.handler = close_idle_clients, .argument = server},
+        .stop = {.handler = end_stop, .argument = server},
+    };
+    if (!server->reactor && backend && errno == EINVAL) {
+        warn("--backend %s", backend);
+        options_try_help();
+    }
+    server->listener = net_listen(&settings, true);
+    server->backlog_max = net_backlog_max(settings.backlog);
     if (server->listener < 0)
-        return;
-    server->accepts_per_turn =
-        net_backlog_max(server->backlog); /* all who wait have been told: connected */
-    on_listener(server->reactor, server->listener, REACTOR_READ, server);
-    reactor_remove(server->reactor, server->listener);
-    close(server->listener);
-    server->listener = -1;
-}
-
-void server_finish(struct server *server)
-{
-    server->stop.handler = time_is_up;
-    if (server->open == 0 ||
-        reactor_timer_start(server->reactor, &server->stop, CONN_STOP_MS, 0) < 0)
-        reactor_stop(server->reactor);
-    for (int fd = 0; fd < server->conns.size; fd++)
-        if (conn_at(&server->conns, fd)) {
-            conn_stop(conn_at(&server->conns, fd));
-            on_client(server->reactor, fd, 0, server);
-        }
-}
-
-int server_listen(struct server *server, int listener)
-{
-    server->listener = listener;
-    server->accepts_per_turn = ACCEPTS_PER_TURN;
-    server->retry = (struct reactor_timer){.handler = accept_again, .argument = server};
-    return reactor_add(server->reactor, listener, REACTOR_READ, on_listener, server);
-}
-
-int main(int argc, char **argv)
-{
-    return serve(argc, argv); /* serve.c: the options, and a server for each thread */
+        exit(1);
+    if (!server->reactor ||
+        reactor_add(server->reactor, server->listener, REACTOR_READ, on_listener, server) < 0 ||
+        reactor_signal(server->reactor, SIGINT, begin_stop, server) < 0 ||
+        reactor_signal(server->reactor, SIGTERM, begin_stop, server) < 0 ||
+        (idle_s > 0 && reactor_timer_start(server->reactor, &server->idle, tick_ms, tick_ms) < 0))
+        err(1, "reactor");
 }

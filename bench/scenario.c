@@ -72,7 +72,7 @@ const struct scenario scenarios[] = {
      .experiment = experiment_loop,
      .seconds = experiment_loop_seconds},
     {.name = "scale",
-     .title = "07-reactor --threads 1 to the number of cores",
+     .title = "07-reactor-threads --threads 1 to the number of cores",
      .experiment = experiment_scale,
      .seconds = experiment_scale_seconds},
 };

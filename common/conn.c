@@ -134,13 +134,19 @@ struct conn *conn_open(struct conn_table *table, int fd)
     return &table->slot[fd];
 }
 
-void conn_close(struct conn *conn)
+int conn_release(struct conn *conn)
 {
+    int fd = conn->fd;
     if (conn->unsent || conn->owed > 0)
-        net_reset_on_close(conn->fd);
-    close(conn->fd);
+        net_reset_on_close(fd);
     free(conn->unsent);
     *conn = (struct conn){.fd = -1};
+    return fd;
+}
+
+void conn_close(struct conn *conn)
+{
+    close(conn_release(conn));
 }
 
 void conn_table_free(struct conn_table *table)

@@ -44,8 +44,10 @@ static inline struct conn *conn_at(const struct conn_table *table, int fd)
     return fd < table->size && table->slot[fd].fd == fd ? &table->slot[fd] : NULL;
 }
 
-/* Closes the descriptor. A client that is still owed bytes gets RST, as net_reset_on_close(). */
+/* Ends the connection. A client that is still owed bytes gets RST, as net_reset_on_close(). The
+ * second leaves close() to the caller: it returns the descriptor. */
 void conn_close(struct conn *conn);
+int conn_release(struct conn *conn);
 
 /* One turn: at most one recv() and one send(), so that the other clients do not wait long. A
  * partial send() keeps the rest. After the client's FIN it answers CONN_CLOSE once the kernel has

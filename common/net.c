@@ -128,6 +128,18 @@ static int accept_fd(int fd, struct sockaddr *address, socklen_t *length, bool n
 #endif
 }
 
+/* Errors that accept(2) lists as the new connection's own, from before we asked for it. */
+static bool client_is_lost(int error)
+{
+#ifdef ENONET /* only Linux has it */
+    if (error == ENONET)
+        return true;
+#endif
+    return error == ECONNABORTED || error == EPROTO || error == ENOPROTOOPT ||
+           error == EOPNOTSUPP || error == ENETDOWN || error == ENETUNREACH || error == EHOSTDOWN ||
+           error == EHOSTUNREACH;
+}
+
 enum net_accepted net_accept(int listener, bool nonblocking, int *client)
 {
     enum { FAILURES_MAX = 64 };
@@ -144,18 +156,17 @@ enum net_accepted net_accept(int listener, bool nonblocking, int *client)
             log_event("client %d: %s", *client, address_text((struct sockaddr *)&address, length));
         return NET_CLIENT;
     }
+    bool try_again = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+    bool lost = client_is_lost(errno);
     if (failures < FAILURES_MAX)
         failures++;
-    bool try_again = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-    bool exhausted = failures == FAILURES_MAX || errno == EMFILE || errno == ENFILE ||
-                     errno == ENOBUFS || errno == ENOMEM;
-    if (!try_again && !exhausted)
-        log_error("accept, one client lost"); /* ECONNABORTED, or another of accept(2)'s errors */
+    if (lost)
+        log_error("accept, one client lost");
     else if (!try_again && !atomic_exchange(&exhaustion_logged, true))
-        log_error("accept, new clients have to wait");
-    if (exhausted)
+        log_error("accept, new clients have to wait"); /* EMFILE, ENFILE, ENOMEM, EPERM, ... */
+    if (failures == FAILURES_MAX || (!try_again && !lost))
         return NET_EXHAUSTED;
-    return try_again ? NET_TRY_AGAIN : NET_LOST;
+    return lost ? NET_LOST : NET_TRY_AGAIN;
 }
 
 void net_turn_away(int client, const char *why)

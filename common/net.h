@@ -26,8 +26,8 @@ enum net_accepted {
     NET_CLIENT,    /* *client is a new connection, the caller's to close */
     NET_LOST,      /* that client has gone: the next one may be fine */
     NET_TRY_AGAIN, /* no client is waiting, or a signal came: check your flags, wait, call again */
-    NET_EXHAUSTED, /* out of descriptors or memory: do not call again for a while. The client still
-                    * waits in the backlog */
+    NET_EXHAUSTED, /* out of descriptors or memory, or an error that will not pass soon: do not call
+                    * again for a while. The client still waits in the backlog */
 };
 
 /* Takes one connection from the backlog. Logs a lost client, and exhaustion once until the next

@@ -6,10 +6,6 @@
 
 #include "backend.h"
 
-_Static_assert(REACTOR_READ == (int)EPOLLIN && REACTOR_WRITE == (int)EPOLLOUT &&
-                   BACKEND_LOST == (int)(EPOLLHUP | EPOLLERR),
-               "the reactor's bits are epoll's, and nothing has to be translated");
-
 struct epoll_state {
     int epoll;
 };
@@ -33,23 +29,47 @@ static void destroy(void *argument)
     free(state);
 }
 
-/* No interest is no registration: epoll would go on to report EPOLLHUP and EPOLLERR, for ever, to
- * a handler that does not want to hear of them. */
+/* Without interest there is no registration: epoll would go on to report EPOLLHUP and EPOLLERR,
+ * forever, to a handler that does not want to hear of them. */
 static int change(void *argument, int fd, unsigned before, unsigned after)
 {
     struct epoll_state *state = argument;
-    struct epoll_event event = {.events = after, .data.fd = fd};
-    int operation = !before ? EPOLL_CTL_ADD : !after ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+    struct epoll_event event = {.data.fd = fd};
+    int operation = EPOLL_CTL_MOD;
+    if (!before)
+        operation = EPOLL_CTL_ADD;
+    if (!after)
+        operation = EPOLL_CTL_DEL;
+    if (after & REACTOR_READ)
+        event.events |= EPOLLIN;
+    if (after & REACTOR_WRITE)
+        event.events |= EPOLLOUT;
     return epoll_ctl(state->epoll, operation, fd, &event);
 }
 
-static int wait_for_events(void *argument, struct backend_event *events, int most, int timeout_ms)
+/* close() ends the registration. */
+static void forget(void *argument, int fd, unsigned before)
 {
-    struct epoll_state *state = argument;
-    return epoll_wait(state->epoll, events, most, timeout_ms);
+    (void)argument, (void)fd, (void)before;
 }
 
-const struct backend backend_epoll = {"epoll", create, destroy, change, wait_for_events};
+static int wait_for_events(void *argument, struct backend_event *events, int max, int timeout_ms)
+{
+    struct epoll_state *state = argument;
+    struct epoll_event batch[BACKEND_BATCH];
+    int count = epoll_wait(state->epoll, batch, max, timeout_ms);
+    for (int i = 0; i < count; i++) {
+        unsigned ready = 0;
+        if (batch[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+            ready |= REACTOR_READ;
+        if (batch[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+            ready |= REACTOR_WRITE;
+        events[i] = (struct backend_event){batch[i].data.fd, ready};
+    }
+    return count;
+}
+
+const struct backend backend_epoll = {"epoll", create, destroy, change, forget, wait_for_events};
 #else
 typedef int no_epoll_here; /* an empty source file is not C */
 #endif

@@ -1,6 +1,6 @@
-/* The reactor on kqueue: see chapter 06. */
+/* The reactor on kqueue: see chapter 06. That chapter sends its changes along with the next wait.
+ * Here each change is sent at once: the caller wants to know whether it works. */
 #include <errno.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/types.h>
@@ -13,13 +13,11 @@
 
 struct kqueue_state {
     int kq;
-    int change_count;
-    struct kevent changes[BACKEND_BATCH]; /* for the next wait */
 };
 
 static void *create(void)
 {
-    struct kqueue_state *state = calloc(1, sizeof *state);
+    struct kqueue_state *state = malloc(sizeof *state);
     if (!state)
         return NULL;
     state->kq = kqueue();
@@ -36,78 +34,51 @@ static void destroy(void *argument)
     free(state);
 }
 
-/* The one or two changes of filters that lead from one interest to the other. Chapter 06 disables
- * READ for a while, and keeps its knote. Here a knote is there exactly if it is wanted, so that
- * before and after tell all: no third state, which a remove would have to know. The price is that
- * to read again is to add, which may fail; REACTOR_ERROR tells. */
-static int prepare(struct kevent *list, int fd, unsigned before, unsigned after)
-{
-    struct kevent *next = list; /* EV_SET may evaluate its first argument several times */
-    if ((before ^ after) & REACTOR_READ) {
-        EV_SET(next, (uintptr_t)fd, EVFILT_READ, after & REACTOR_READ ? EV_ADD : EV_DELETE, 0, 0,
-               0);
-        next++;
-    }
-    if ((before ^ after) & REACTOR_WRITE) {
-        EV_SET(next, (uintptr_t)fd, EVFILT_WRITE, after & REACTOR_WRITE ? EV_ADD : EV_DELETE, 0, 0,
-               0);
-        next++;
-    }
-    return (int)(next - list);
-}
-
-/* Takes back what still waits for the next kevent(). That happens only if the handler of a refused
- * change removes other descriptors: changes are made just before the wait. */
-static bool forget(struct kqueue_state *state, int fd)
-{
-    int kept = 0, before = state->change_count;
-    for (int i = 0; i < before; i++)
-        if (state->changes[i].ident != (uintptr_t)fd)
-            state->changes[kept++] = state->changes[i];
-    state->change_count = kept;
-    return kept < before;
-}
-
-/* Modifications wait for the next kevent(), and cost no call of their own. The others are sent at
- * once: the caller wants to know whether an addition works, and close() may come next. */
+/* READ and WRITE are two filters of one descriptor. A filter is there exactly if it is wanted.
+ * Without room for answers the first error ends kevent(), which returns it. Then we take the other
+ * filter back: one filter without the other is no interest that anyone asked for. */
 static int change(void *argument, int fd, unsigned before, unsigned after)
 {
     struct kqueue_state *state = argument;
-    if (before && after && state->change_count + 2 <= BACKEND_BATCH) {
-        state->change_count += prepare(&state->changes[state->change_count], fd, before, after);
+    const short filter[] = {EVFILT_READ, EVFILT_WRITE};
+    const unsigned bit[] = {REACTOR_READ, REACTOR_WRITE};
+    struct kevent changes[2];
+    int count = 0;
+
+    for (int i = 0; i < 2; i++)
+        if ((before ^ after) & bit[i]) {
+            EV_SET(&changes[count], (uintptr_t)fd, filter[i],
+                   (unsigned short)(after & bit[i] ? EV_ADD : EV_DELETE), 0, 0, 0);
+            count++; /* not within EV_SET, which may evaluate its arguments several times */
+        }
+    if (kevent(state->kq, changes, count, NULL, 0, NULL) == 0)
         return 0;
+    int error = errno;
+    for (int i = 0; i < 2; i++) {
+        EV_SET(&changes[0], (uintptr_t)fd, filter[i], EV_DELETE, 0, 0, 0);
+        (void)kevent(state->kq, changes, 1, NULL, 0, NULL); /* ENOENT: it was not there */
     }
-    if (!after && state->change_count > 0 && forget(state, fd)) { /* which filter is it? both */
-        change(state, fd, REACTOR_READ, 0);
-        return change(state, fd, REACTOR_WRITE, 0);
-    }
-    struct kevent now[2];
-    int count = prepare(now, fd, before, after);
-    /* Without room for answers the first error ends it, and is kevent()'s own. */
-    int result = kevent(state->kq, now, count, NULL, 0, NULL);
-    if (result < 0 && !before && count == 2) { /* one filter without the other is no addition */
-        int error = errno;
-        change(state, fd, REACTOR_READ, 0);
-        errno = error;
-    }
-    return result;
+    errno = error;
+    return -1;
 }
 
-static int wait_for_events(void *argument, struct backend_event *events, int most, int timeout_ms)
+/* close() deletes the filters. */
+static void forget(void *argument, int fd, unsigned before)
+{
+    (void)argument, (void)fd, (void)before;
+}
+
+static int wait_for_events(void *argument, struct backend_event *events, int max, int timeout_ms)
 {
     struct kqueue_state *state = argument;
     struct kevent batch[BACKEND_BATCH];
-    struct timespec timeout = {timeout_ms / 1000, (long)(timeout_ms % 1000) * 1000000};
-    int count = kevent(state->kq, state->changes, state->change_count, batch, most,
-                       timeout_ms < 0 ? NULL : &timeout);
-    state->change_count = 0;
+    struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+    int count = kevent(state->kq, NULL, 0, batch, max, timeout_ms < 0 ? NULL : &timeout);
     for (int i = 0; i < count; i++) {
         unsigned ready = batch[i].filter == EVFILT_WRITE ? REACTOR_WRITE : REACTOR_READ;
-        if (batch[i].flags & EV_ERROR)
-            ready = REACTOR_ERROR;
-        events[i] = (struct backend_event){.events = ready, .data.fd = (int)batch[i].ident};
+        events[i] = (struct backend_event){(int)batch[i].ident, ready};
     }
     return count;
 }
 
-const struct backend backend_kqueue = {"kqueue", create, destroy, change, wait_for_events};
+const struct backend backend_kqueue = {"kqueue", create, destroy, change, forget, wait_for_events};

@@ -1,9 +1,7 @@
 /* The reactor on poll(): see chapter 04. */
-#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "backend.h"
 
@@ -73,38 +71,37 @@ static int change(void *argument, int fd, unsigned before, unsigned after)
     return 0;
 }
 
-int backend_wait_failed(void)
+static void forget(void *argument, int fd, unsigned before)
 {
-    const struct timespec moment = {.tv_nsec = 10000000};
-    if (errno != ENOMEM && errno != EAGAIN)
-        return -1;
-    nanosleep(&moment, NULL);
-    return 0;
+    change(argument, fd, before, 0);
 }
 
-static int wait_for_events(void *argument, struct backend_event *events, int most, int timeout_ms)
+/* POLLNVAL: someone has closed a descriptor without reactor_remove(). */
+static unsigned ready_bits(short revents)
+{
+    unsigned ready = 0;
+    if (revents & (POLLIN | POLLHUP | POLLERR))
+        ready |= REACTOR_READ;
+    if (revents & (POLLOUT | POLLHUP | POLLERR))
+        ready |= REACTOR_WRITE;
+    if (revents & POLLNVAL)
+        ready |= REACTOR_ERROR;
+    return ready;
+}
+
+static int wait_for_events(void *argument, struct backend_event *events, int max, int timeout_ms)
 {
     struct poll_state *state = argument;
-    int ready = poll(state->watch, (nfds_t)state->count, timeout_ms), found = 0;
-    if (ready <= 0)
-        return ready < 0 ? backend_wait_failed() : 0;
-    for (int looked = 0; looked < state->count && found < ready && found < most; looked++) {
+    int ready_count = poll(state->watch, (nfds_t)state->count, timeout_ms), found = 0;
+    for (int i = 0; i < state->count && found < ready_count && found < max; i++) {
         if (state->cursor >= state->count)
             state->cursor = 0;
         struct pollfd *each = &state->watch[state->cursor++];
-        unsigned bits = 0;
-        if (each->revents & POLLIN)
-            bits |= REACTOR_READ;
-        if (each->revents & POLLOUT)
-            bits |= REACTOR_WRITE;
-        if (each->revents & (POLLHUP | POLLERR))
-            bits |= BACKEND_LOST;
-        if (each->revents & POLLNVAL)
-            bits = REACTOR_ERROR;
-        if (bits)
-            events[found++] = (struct backend_event){.events = bits, .data.fd = each->fd};
+        unsigned ready = ready_bits(each->revents);
+        if (ready)
+            events[found++] = (struct backend_event){each->fd, ready};
     }
-    return found;
+    return ready_count < 0 ? -1 : found;
 }
 
-const struct backend backend_poll = {"poll", create, destroy, change, wait_for_events};
+const struct backend backend_poll = {"poll", create, destroy, change, forget, wait_for_events};

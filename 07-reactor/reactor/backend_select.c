@@ -49,27 +49,33 @@ static int change(void *argument, int fd, unsigned before, unsigned after)
     return 0;
 }
 
-static int wait_for_events(void *argument, struct backend_event *events, int most, int timeout_ms)
+static void forget(void *argument, int fd, unsigned before)
+{
+    change(argument, fd, before, 0);
+}
+
+static int wait_for_events(void *argument, struct backend_event *events, int max, int timeout_ms)
 {
     struct select_state *state = argument;
     struct timeval timeout = {timeout_ms / 1000, (suseconds_t)(timeout_ms % 1000) * 1000};
     fd_set readable = state->readers, writable = state->writers;
     int found = 0;
 
-    int ready =
+    int ready_count =
         select(state->max_fd + 1, &readable, &writable, NULL, timeout_ms < 0 ? NULL : &timeout);
-    if (ready <= 0)
-        return ready < 0 ? backend_wait_failed() : 0;
-    for (int looked = 0; looked <= state->max_fd && found < most; looked++) {
+    for (int i = 0; i <= state->max_fd && ready_count > 0 && found < max; i++) {
         if (state->cursor > state->max_fd)
             state->cursor = 0;
         int fd = state->cursor++;
-        unsigned bits = (FD_ISSET(fd, &readable) ? REACTOR_READ : 0U) |
-                        (FD_ISSET(fd, &writable) ? REACTOR_WRITE : 0U);
-        if (bits)
-            events[found++] = (struct backend_event){.events = bits, .data.fd = fd};
+        unsigned ready = 0;
+        if (FD_ISSET(fd, &readable))
+            ready |= REACTOR_READ;
+        if (FD_ISSET(fd, &writable))
+            ready |= REACTOR_WRITE;
+        if (ready)
+            events[found++] = (struct backend_event){fd, ready};
     }
-    return found;
+    return ready_count < 0 ? -1 : found;
 }
 
-const struct backend backend_select = {"select", create, destroy, change, wait_for_events};
+const struct backend backend_select = {"select", create, destroy, change, forget, wait_for_events};

@@ -1,15 +1,46 @@
-/* The reactor's loop, and its table of descriptors. */
+/* The reactor: its loop, its table of descriptors, and what it is made of. A backend asks the
+ * kernel, timer_heap.c keeps the timers, wakeup.c brings in signals and other threads. */
 #include "reactor.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "internal.h"
+#include "backend.h"
+#include "timer_heap.h"
+#include "wakeup.h"
 
-/* Best first. Every system with kqueue has had it all along, and nothing like epoll beside it. On
- * Linux kqueue is a layer over epoll: there to be tried, with nothing to gain. */
+/* A descriptor's place in the table. There is one for each number, used or not. */
+struct slot {
+    reactor_handler *handler; /* NULL: not watched */
+    void *argument;
+    uint32_t added;     /* the turn in which it was added */
+    uint8_t wanted;     /* the interest that the program asked for */
+    uint8_t registered; /* the interest that the backend knows */
+    bool changed;       /* they may differ: it is on the list of changes */
+};
+
+struct reactor {
+    const struct backend *backend;
+    void *backend_state;
+    bool running, stopping;
+    uint32_t turn;
+
+    struct slot *slot;
+    int slots, slot_capacity; /* in use or once used; allocated */
+    int *changed;             /* descriptors whose interest may have changed since the last wait */
+    int changed_count;
+
+    struct timer_heap timers;
+    int64_t now_ms; /* of this turn's handlers; 0: not read yet */
+    struct wakeup wakeup;
+};
+
+/* Best first. A system that has kqueue has no epoll beside it, except for Linux, where kqueue is
+ * chapter 06's layer over epoll: you can try it, and it gains nothing. */
 static const struct backend *const backends[] = {
 #ifdef __linux__
     &backend_epoll,
@@ -17,58 +48,131 @@ static const struct backend *const backends[] = {
     &backend_kqueue, &backend_poll, &backend_select, NULL,
 };
 
-/* ----------------------------------------------------------------------------- the reactor --- */
+/* -------------------------------------------------------------------------------- the loop --- */
 
-static const struct backend *find_backend(const char *name)
+static void apply_changes(struct reactor *reactor);
+static int wait_ms(struct reactor *reactor);
+static int after_failed_wait(void);
+static void dispatch(struct reactor *reactor, const struct backend_event *event);
+static void run_timers(struct reactor *reactor);
+
+static int run_turns(struct reactor *reactor)
 {
-    int i = 0;
-    while (name && backends[i] && strcmp(backends[i]->name, name) != 0)
-        i++;
-    if (!backends[i])
-        errno = EINVAL;
-    return backends[i];
+    const struct backend *backend = reactor->backend;
+    struct backend_event events[BACKEND_BATCH];
+
+    reactor->stopping = false;
+    while (!reactor->stopping) {
+        reactor->turn++;
+        apply_changes(reactor);
+        int count = backend->wait(reactor->backend_state, events, BACKEND_BATCH, wait_ms(reactor));
+        if (count < 0 && after_failed_wait() < 0)
+            return -1;
+        reactor->now_ms = 0;
+        for (int i = 0; i < count; i++)
+            dispatch(reactor, &events[i]);
+        run_timers(reactor);
+    }
+    return 0;
 }
 
-const char *reactor_backend_name(int i)
+/* Tells the backend what has changed since the last wait. What was changed back costs no call. If
+ * the handler of a refused change changes more, that waits for the next turn. */
+static void apply_changes(struct reactor *reactor)
 {
-    return backends[i] ? backends[i]->name : NULL;
+    for (int left = reactor->changed_count; left > 0; left--) {
+        int fd = reactor->changed[--reactor->changed_count];
+        struct slot *slot = &reactor->slot[fd];
+        uint8_t before = slot->registered;
+        slot->changed = false;
+        if (!slot->handler || slot->wanted == before)
+            continue;
+        slot->registered = slot->wanted;
+        if (reactor->backend->change(reactor->backend_state, fd, before, slot->wanted) < 0) {
+            slot->registered = 0;
+            slot->handler(reactor, fd, REACTOR_ERROR, slot->argument);
+        }
+    }
 }
 
-const char *reactor_backend(const struct reactor *reactor)
+/* How long the wait may be: not at all if there is something to do, forever if no timer runs. */
+static int wait_ms(struct reactor *reactor)
 {
-    return reactor->backend->name;
+    if (reactor->changed_count > 0 || reactor->stopping)
+        return 0;
+    if (reactor->timers.count == 0)
+        return -1;
+    reactor->now_ms = 0; /* the handlers took their time, and the wait must not add to it */
+    return timer_heap_wait_ms(&reactor->timers, reactor_now_ms(reactor));
 }
 
-struct reactor *reactor_create(const char *name)
+/* poll() and select() need memory for each descriptor. Without it they have not waited: no
+ * descriptor is ready, and 10 ms later the next turn tries again. (epoll and kqueue took their
+ * memory when the descriptor was added.) */
+static int after_failed_wait(void)
 {
-    const struct backend *backend = find_backend(name);
-    struct reactor *reactor = backend ? calloc(1, sizeof *reactor) : NULL;
-    if (!reactor)
-        return NULL;
-    reactor->backend = backend;
-    reactor->wait = backend->wait;
-    reactor->backend_state = backend->create();
-    if (reactor->backend_state && timers_create(reactor) == 0 && wakeup_create(reactor) == 0)
-        return reactor;
-    int error = errno;
-    free(reactor->timers.entry);
-    if (reactor->backend_state)
-        backend->destroy(reactor->backend_state);
-    free(reactor->slot);
-    free(reactor->changed);
-    free(reactor);
-    errno = error;
-    return NULL;
+    const struct timespec moment = {.tv_nsec = 10000000};
+    if (errno == ENOMEM || errno == EAGAIN)
+        nanosleep(&moment, NULL);
+    else if (errno != EINTR)
+        return -1;
+    return 0;
 }
 
-void reactor_destroy(struct reactor *reactor)
+/* A handler earlier in this batch may have closed this descriptor, and a new connection may already
+ * have its number. A closed slot wants nothing; a reused one was added in this turn. Drop both. */
+static void dispatch(struct reactor *reactor, const struct backend_event *event)
 {
-    wakeup_destroy(reactor);
-    reactor->backend->destroy(reactor->backend_state);
-    free(reactor->timers.entry);
-    free(reactor->slot);
-    free(reactor->changed);
-    free(reactor);
+    struct slot *slot = &reactor->slot[event->fd];
+    unsigned ready = event->ready & (slot->wanted | REACTOR_ERROR);
+
+    if (slot->handler && slot->added != reactor->turn && ready)
+        slot->handler(reactor, event->fd, ready, slot->argument);
+}
+
+/* Calls the timers that are due, but none that is started meanwhile: a handler that starts its own
+ * timer again with no delay must not keep the descriptors waiting. */
+static void run_timers(struct reactor *reactor)
+{
+    if (reactor->timers.count == 0)
+        return;
+    uint64_t starts = reactor->timers.starts;
+    int64_t now = reactor_now_ms(reactor);
+    struct reactor_timer *timer;
+    while ((timer = timer_heap_take_due(&reactor->timers, now, starts)))
+        timer->handler(reactor, timer);
+}
+
+int reactor_run(struct reactor *reactor)
+{
+    if (reactor->running) { /* a handler calls: what is left of its batch would be out of date */
+        errno = EBUSY;
+        return -1;
+    }
+    reactor->running = true;
+    int result = run_turns(reactor);
+    reactor->running = false;
+    return result;
+}
+
+void reactor_stop(struct reactor *reactor)
+{
+    reactor->stopping = true;
+}
+
+uint32_t reactor_turn(const struct reactor *reactor)
+{
+    return reactor->turn;
+}
+
+int64_t reactor_now_ms(struct reactor *reactor)
+{
+    if (reactor->now_ms == 0 || !reactor->running) { /* between runs much time may pass */
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        reactor->now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    }
+    return reactor->now_ms;
 }
 
 /* ----------------------------------------------------------------------------- descriptors --- */
@@ -130,15 +234,21 @@ int reactor_modify(struct reactor *reactor, int fd, unsigned interest)
     if (!slot)
         return -1;
     slot->wanted = (uint8_t)interest;
-    if (slot->wanted != slot->registered && !slot->dirty) {
-        slot->dirty = true;
+    if (slot->wanted != slot->registered && !slot->changed) {
+        slot->changed = true;
         reactor->changed[reactor->changed_count++] = fd;
     }
     return 0;
 }
 
-/* At once, not with the next wait: by then the number may belong to another file. The slot stays
- * on the list of changes if it is there, so that the list never holds a number twice. */
+static void clear(struct slot *slot)
+{
+    slot->handler = NULL;
+    slot->wanted = slot->registered = 0;
+}
+
+/* At once, not with the next wait: by then the number may belong to another file. If the slot is on
+ * the list of changes it stays there, so that the list never holds a number twice. */
 int reactor_remove(struct reactor *reactor, int fd)
 {
     struct slot *slot = watched_slot(reactor, fd);
@@ -146,107 +256,109 @@ int reactor_remove(struct reactor *reactor, int fd)
         return -1;
     if (slot->registered)
         reactor->backend->change(reactor->backend_state, fd, slot->registered, 0);
-    slot->handler = NULL;
-    slot->wanted = slot->registered = 0;
+    clear(slot);
     return 0;
 }
 
-/* -------------------------------------------------------------------------------- the loop --- */
-
-static unsigned readiness(const struct slot *slot, unsigned events)
+int reactor_close(struct reactor *reactor, int fd)
 {
-    if (events & BACKEND_LOST)
-        return slot->wanted;
-    return events & (slot->wanted | (slot->handler ? REACTOR_ERROR : 0U));
-}
-
-static inline void dispatch(struct reactor *reactor, const struct backend_event *event,
-                            uint32_t turn)
-{
-    struct slot *slot = &reactor->slot[event->data.fd];
-    /* An event that the kernel reported before this turn's handlers ran may be for a descriptor
-     * that one of them has closed, and even for one whose number another file has since got. The
-     * former wants nothing any more, the latter was added in this turn. */
-    if (slot->added == turn)
-        return;
-    unsigned ready = event->events & slot->wanted;
-    if (event->events > REACTOR_READ + REACTOR_WRITE) /* seldom: lost, or an error */
-        ready = readiness(slot, event->events);
-    if (ready)
-        slot->handler(reactor, event->data.fd, ready, slot->argument);
-}
-
-/* Tells the backend what has changed on the whole; what was changed back is not worth a call. The
- * handler of a failure may change more, which has time until the next turn. Returns how long the
- * wait may be, for that. */
-static int apply_changes(struct reactor *reactor)
-{
-    for (int most = reactor->changed_count; most > 0; most--) {
-        int fd = reactor->changed[--reactor->changed_count];
-        struct slot *slot = &reactor->slot[fd];
-        uint8_t before = slot->registered;
-        slot->dirty = false;
-        if (!slot->handler || slot->wanted == before)
-            continue;
-        slot->registered = slot->wanted;
-        if (reactor->backend->change(reactor->backend_state, fd, before, slot->wanted) < 0) {
-            slot->registered = 0;
-            slot->handler(reactor, fd, REACTOR_ERROR, slot->argument);
-        }
-    }
-    return reactor->changed_count > 0 || reactor->stopping ? 0 : -1;
-}
-
-static int run_turns(struct reactor *reactor)
-{
-    struct backend_event events[BACKEND_BATCH];
-
-    reactor->stopping = false;
-    while (!reactor->stopping) {
-        uint32_t turn = ++reactor->turn;
-        int timeout_ms = reactor->changed_count > 0 ? apply_changes(reactor) : -1;
-        if (reactor->timers.count > 0 && timeout_ms < 0)
-            timeout_ms = timers_wait_ms(reactor);
-        int count = reactor->wait(reactor->backend_state, events, BACKEND_BATCH, timeout_ms);
-        if (count < 0 && errno != EINTR)
-            return -1;
-        reactor->now_ms = 0;
-        for (int i = 0; i < count; i++)
-            dispatch(reactor, &events[i], turn);
-        if (reactor->timers.count > 0)
-            timers_run(reactor);
-    }
-    return 0;
-}
-
-int reactor_run(struct reactor *reactor)
-{
-    if (reactor->running) { /* in a handler: what is left of its batch would be out of date */
-        errno = EBUSY;
+    struct slot *slot = watched_slot(reactor, fd);
+    if (!slot)
         return -1;
+    if (slot->registered)
+        reactor->backend->forget(reactor->backend_state, fd, slot->registered);
+    clear(slot);
+    return close(fd);
+}
+
+/* ------------------------------------------------------------------------ timers, signals --- */
+
+int reactor_timer_start(struct reactor *reactor, struct reactor_timer *timer, int64_t delay_ms,
+                        int64_t period_ms)
+{
+    timer_heap_stop(&reactor->timers, timer);
+    timer->period_ms = period_ms;
+    return timer_heap_start(&reactor->timers, timer, reactor_now_ms(reactor), delay_ms);
+}
+
+void reactor_timer_stop(struct reactor *reactor, struct reactor_timer *timer)
+{
+    timer_heap_stop(&reactor->timers, timer);
+}
+
+int reactor_signal(struct reactor *reactor, int signal,
+                   void (*handler)(struct reactor *reactor, int signal, void *argument),
+                   void *argument)
+{
+    return wakeup_signal(&reactor->wakeup, signal, handler, argument);
+}
+
+int reactor_post(struct reactor *reactor, void (*task)(void *argument), void *argument)
+{
+    return wakeup_post(&reactor->wakeup, task, argument);
+}
+
+static void on_wake(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    (void)fd, (void)ready, (void)argument;
+    wakeup_run(&reactor->wakeup, reactor);
+}
+
+/* ------------------------------------------------------------------------ beginning and end --- */
+
+static const struct backend *find_backend(const char *name)
+{
+    int i = 0;
+    while (name && backends[i] && strcmp(backends[i]->name, name) != 0)
+        i++;
+    if (!backends[i])
+        errno = EINVAL;
+    return backends[i];
+}
+
+const char *reactor_backend_name(int i)
+{
+    return backends[i] ? backends[i]->name : NULL;
+}
+
+const char *reactor_backend(const struct reactor *reactor)
+{
+    return reactor->backend->name;
+}
+
+static void free_reactor(struct reactor *reactor)
+{
+    if (reactor->backend_state)
+        reactor->backend->destroy(reactor->backend_state);
+    timer_heap_free(&reactor->timers);
+    free(reactor->slot);
+    free(reactor->changed);
+    free(reactor);
+}
+
+struct reactor *reactor_create(const char *name)
+{
+    const struct backend *backend = find_backend(name);
+    struct reactor *reactor = backend ? calloc(1, sizeof *reactor) : NULL;
+    if (!reactor)
+        return NULL;
+    reactor->backend = backend;
+    reactor->backend_state = backend->create();
+    if (reactor->backend_state && timer_heap_create(&reactor->timers) == 0) {
+        int wake_fd = wakeup_create(&reactor->wakeup);
+        if (wake_fd >= 0 && reactor_add(reactor, wake_fd, REACTOR_READ, on_wake, NULL) == 0)
+            return reactor;
+        if (wake_fd >= 0)
+            wakeup_destroy(&reactor->wakeup);
     }
-    reactor->running = true;
-    int result = run_turns(reactor);
-    reactor->running = false;
-    return result;
+    int error = errno;
+    free_reactor(reactor);
+    errno = error;
+    return NULL;
 }
 
-void reactor_stop(struct reactor *reactor)
+void reactor_destroy(struct reactor *reactor)
 {
-    reactor->stopping = true;
-}
-
-uint32_t reactor_turn(const struct reactor *reactor)
-{
-    return reactor->turn;
-}
-
-int64_t reactor_now_ms(struct reactor *reactor)
-{
-    if (reactor->now_ms == 0 || !reactor->running) { /* between runs much time may pass */
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        reactor->now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-    }
-    return reactor->now_ms;
+    wakeup_destroy(&reactor->wakeup);
+    free_reactor(reactor);
 }

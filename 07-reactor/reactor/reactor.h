@@ -26,8 +26,8 @@ struct reactor;
  * connection is ready for whatever it is watched for: read() or write() then says why. */
 enum {
     REACTOR_READ = 1,
-    REACTOR_WRITE = 4,
-    REACTOR_ERROR = 32, /* ready only: the kernel refused a reactor_modify(); remove and close it */
+    REACTOR_WRITE = 2,
+    REACTOR_ERROR = 4, /* ready only: the kernel refused a reactor_modify(); remove and close it */
 };
 
 /* ----------------------------------------------------------------------------- the reactor --- */
@@ -75,6 +75,12 @@ int reactor_modify(struct reactor *reactor, int fd, unsigned interest);
 /* Stops watching. Call it before close(), never after: without it the number would stay taken
  * (EEXIST), select() and poll() would fail or spin on it. ENOENT: fd is not watched. */
 int reactor_remove(struct reactor *reactor, int fd);
+
+/* Stops watching and closes fd, with no more system calls than close(2) alone, because close()
+ * makes the kernel forget it. Not for a descriptor that was duplicated by dup() or fork(): while
+ * another one is open for the same file, epoll goes on to report it. ENOENT: fd is not watched, and
+ * open. */
+int reactor_close(struct reactor *reactor, int fd);
 
 /* ---------------------------------------------------------------------------------- timers --- */
 

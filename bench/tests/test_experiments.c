@@ -90,7 +90,7 @@ static const char *result(const char *name)
 static void expect_scale_to_note(const char *mode, const char *note)
 {
     begin();
-    make_program("07-reactor/07-reactor", "exec '%s' %s\n", getenv("FAKE"), mode);
+    make_program("07-reactor/07-reactor-threads", "exec '%s' %s\n", getenv("FAKE"), mode);
     cr_assert_eq(experiment_scale(&facts), 0);
     const char *text = result("scale");
     cr_assert_not_null(strstr(text, note), "%s", text);
@@ -100,19 +100,19 @@ static void expect_scale_to_note(const char *mode, const char *note)
 
 Test(scale, a_server_that_dies_is_noted_with_its_last_words)
 {
-    expect_scale_to_note("crash", "# note: 07-reactor --threads 1: killed by signal 6");
+    expect_scale_to_note("crash", "# note: 07-reactor-threads --threads 1: killed by signal 6");
     expect_scale_to_note("crash", "a last word");
 }
 
 Test(scale, a_wrong_server_is_noted)
 {
-    expect_scale_to_note("swap", "# note: 07-reactor --threads 1: wrong echo");
+    expect_scale_to_note("swap", "# note: 07-reactor-threads --threads 1: wrong echo");
 }
 
 Test(scale, a_server_that_does_not_start_is_noted)
 {
     expect_scale_to_note("fail",
-                         "# note: 07-reactor --threads 1: ended with exit code 1; on stderr");
+                         "# note: 07-reactor-threads --threads 1: ended with exit code 1; on stderr");
 }
 
 Test(scale, the_last_count_of_threads_is_that_of_the_cores)

@@ -677,7 +677,7 @@ Test(programs, stamp_resets_a_client_that_is_owed_answers_at_the_end)
 
 Test(programs, idle_timeout)
 {
-    struct program server = program_start_server("ECHO", "--port 0 --threads 2 --idle-timeout 1");
+    struct program server = program_start_server("ECHO", "--port 0 --idle-timeout 1");
     int quiet = dial(&server), busy = dial(&server);
     int64_t start = now_ms(), quiet_ms = 0;
     while (now_ms() < start + 2000) {
@@ -712,7 +712,7 @@ static void many_threads(const char *options)
 {
     enum { CLIENTS = 60 };
     int fd[CLIENTS];
-    struct program server = program_start_server("ECHO", options);
+    struct program server = program_start_server("THREADS", options);
     if (count_tasks(server.pid) > 0) /* a sanitizer may have one of its own */
         cr_expect_geq(count_tasks(server.pid), 4);
     for (int i = 0; i < CLIENTS; i++)
@@ -749,7 +749,7 @@ Test(programs, threads_stop_listening_before_clients_are_told)
 {
     enum { SERVERS = 25, CLIENTS = 20 };
     for (int i = 0; i < SERVERS; i++) {
-        struct program server = program_start_server("ECHO", "--port 0 --threads 16");
+        struct program server = program_start_server("THREADS", "--port 0 --threads 16");
         struct pollfd ready[CLIENTS];
         for (int c = 0; c < CLIENTS; c++) {
             ready[c] = (struct pollfd){.fd = dial(&server), .events = POLLIN};
@@ -774,9 +774,9 @@ Test(programs, a_shared_port_is_still_taken)
     cr_skip_test("this system wants to be told before bind(), and then lets others of one user in");
 #endif
     char options[64];
-    struct program server = program_start_server("ECHO", "--port 0 --threads 2");
+    struct program server = program_start_server("THREADS", "--port 0 --threads 2");
     snprintf(options, sizeof options, "--port %d --threads 2", server.port);
-    struct program second = program_start("ECHO", options, "/dev/null");
+    struct program second = program_start("THREADS", options, "/dev/null");
     cr_expect_eq(program_end(&second, 3000), 1);
     cr_expect_eq(program_stop(&server), 0);
 }
