@@ -68,11 +68,9 @@ static void accept_client(void)
     }
 }
 
-static void take_turn(const struct kevent *event)
+static void take_turn(struct conn *conn, const struct kevent *event)
 {
-    struct conn *conn = conn_at(&conns, (int)event->ident);
-    enum conn_next before = conn->next;
-    enum conn_next next = conn_turn(conn);
+    enum conn_next before = conn->next, next = conn_turn(conn);
 
     /* TCP has no messages to count: this counts how often there was something to read. */
     echoes += event->filter == EVFILT_READ && event->data > 0;
@@ -87,13 +85,15 @@ static void take_turn(const struct kevent *event)
 
 static void handle(const struct kevent *event)
 {
+    struct conn *conn = conn_at(&conns, (int)event->ident); /* if the filter is about descriptors */
+
     switch (event->filter) {
     case EVFILT_READ:
     case EVFILT_WRITE:
-        if ((int)event->ident == listener)
-            accept_client();
+        if (conn)
+            take_turn(conn, event);
         else
-            take_turn(event);
+            accept_client();
         break;
     case EVFILT_VNODE:
         watch_event(watch, event);
