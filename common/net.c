@@ -108,7 +108,7 @@ int net_announce(int listener)
         printf("listening on %s\n", address_text((struct sockaddr *)&address, length)) > 0 &&
         fflush(stdout) == 0)
         return 0;
-    warn("the ready line");
+    warn("stdout");
     return -1;
 }
 
@@ -143,7 +143,7 @@ static bool client_is_lost(int error)
 enum net_accepted net_accept(int listener, bool nonblocking, int *client)
 {
     enum { FAILURES_MAX = 64 };
-    static atomic_int failures; /* in a row */
+    static atomic_int failures, last_error; /* so many in a row, all for the same reason */
     static atomic_bool exhaustion_logged;
     struct sockaddr_storage address = {0};
     socklen_t length = sizeof address;
@@ -158,6 +158,8 @@ enum net_accepted net_accept(int listener, bool nonblocking, int *client)
     }
     bool try_again = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
     bool lost = client_is_lost(errno);
+    if (atomic_exchange(&last_error, errno) != errno)
+        failures = 0;
     if (failures < FAILURES_MAX)
         failures++;
     if (lost)

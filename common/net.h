@@ -31,8 +31,8 @@ enum net_accepted {
 };
 
 /* Takes one connection from the backlog. Logs a lost client, and exhaustion once until the next
- * success. 64 failures in a row count as exhaustion, whatever they were: while the listener stays
- * ready, a loop that calls again at once would spin. Any thread may call it. accept(2) */
+ * success. 64 failures in a row, all for the same reason, count as exhaustion: while the listener
+ * stays ready, a loop that calls again at once would spin. Any thread may call it. accept(2) */
 enum net_accepted net_accept(int listener, bool nonblocking, int *client);
 
 /* Closes a new client that cannot be served, and logs why. */
