@@ -81,18 +81,11 @@ static void handle(struct server *server, const struct epoll_event *event)
 
 /* -------------------------------------------------------------------- one connection's turn --- */
 
-/* Tells the kernel what to watch fd for: registers it, or changes its registration. */
-static int set_interest(struct server *server, int operation, int fd, uint32_t events)
+/* Registers fd, or changes what the kernel watches it for. */
+static int control(struct server *server, int operation, int fd, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.fd = fd};
     return epoll_ctl(server->epoll, operation, fd, &event);
-}
-
-/* close() also ends the registration, because nobody else holds this socket open. */
-static void close_client(struct server *server, struct conn *conn)
-{
-    conn_close(conn);
-    server->open--;
 }
 
 /* A connection is on the list exactly while it is not marked would_block. */
@@ -109,10 +102,12 @@ static void one_turn_each(struct server *server)
     int kept = 0;
     for (int i = 0; i < server->ready_count; i++) {
         struct conn *conn = conn_at(&server->conns, server->ready[i]);
-        if (conn_turn(conn) == CONN_CLOSE)
-            close_client(server, conn);
-        else if (!conn->would_block)
+        if (conn_turn(conn) == CONN_CLOSE) {
+            conn_close(conn);
+            server->open--;
+        } else if (!conn->would_block) {
             server->ready[kept++] = conn->fd;
+        }
     }
     server->ready_count = kept;
 }
@@ -146,7 +141,7 @@ static int grow_ready_list(struct server *server)
 static void add_client(struct server *server, int fd)
 {
     if (grow_ready_list(server) < 0 ||
-        set_interest(server, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLOUT | EPOLLET) < 0 ||
+        control(server, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLOUT | EPOLLET) < 0 ||
         !conn_open(&server->conns, fd))
         net_turn_away(fd, strerror(errno));
     else
@@ -166,7 +161,7 @@ static void accept_clients(struct server *server, int max)
         if (got == NET_EXHAUSTED) {
             /* The listener stays ready, so each wait would return at once, forever. So we stop
              * watching it for a while. */
-            set_interest(server, EPOLL_CTL_MOD, server->listener, 0);
+            control(server, EPOLL_CTL_MOD, server->listener, 0);
             server->deadline = net_now_ms() + RETRY_MS;
             return;
         }
@@ -175,7 +170,7 @@ static void accept_clients(struct server *server, int max)
 
 static void accept_again(struct server *server)
 {
-    set_interest(server, EPOLL_CTL_MOD, server->listener, EPOLLIN);
+    control(server, EPOLL_CTL_MOD, server->listener, EPOLLIN);
     server->deadline = 0;
 }
 
@@ -212,8 +207,8 @@ int main(int argc, char **argv)
         return 1;
     server.signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
     if (server.epoll < 0 || server.signals < 0 ||
-        set_interest(&server, EPOLL_CTL_ADD, server.signals, EPOLLIN) < 0 ||
-        set_interest(&server, EPOLL_CTL_ADD, server.listener, EPOLLIN) < 0)
+        control(&server, EPOLL_CTL_ADD, server.signals, EPOLLIN) < 0 ||
+        control(&server, EPOLL_CTL_ADD, server.listener, EPOLLIN) < 0)
         err(1, "epoll");
     if (net_announce(server.listener) < 0)
         return 1;

@@ -74,34 +74,33 @@ static void handle(struct server *server, const struct epoll_event *event)
 
 /* -------------------------------------------------------------------- one connection's turn --- */
 
-/* Tells the kernel what to watch fd for: registers it, or changes its registration. */
-static int set_interest(struct server *server, int operation, int fd, uint32_t events)
+/* Registers fd, or changes what the kernel watches it for. */
+static int control(struct server *server, int operation, int fd, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.fd = fd};
     return epoll_ctl(server->epoll, operation, fd, &event);
 }
 
-/* close() also ends the registration, because nobody else holds this socket open. */
-static void close_client(struct server *server, struct conn *conn)
+/* close() also ends the registration, because no other descriptor stands for this socket. */
+static void set_interest(struct server *server, struct conn *conn, enum conn_next next)
 {
+    uint32_t events = next == CONN_WRITE ? EPOLLOUT : EPOLLIN;
+    if (next != CONN_CLOSE && control(server, EPOLL_CTL_MOD, conn->fd, events) == 0)
+        return;
+    if (next != CONN_CLOSE)
+        log_error("client %d lost: epoll_ctl", conn->fd);
     conn_close(conn);
     server->open--;
 }
 
+/* As a rule nothing changes. The kernel remembers, so then there is nothing to say. */
 static void take_turn(struct server *server, struct conn *conn)
 {
     enum conn_next before = conn->next;
     enum conn_next next = conn_turn(conn);
-    uint32_t events = next == CONN_WRITE ? EPOLLOUT : EPOLLIN;
 
-    if (next == before)
-        return; /* nearly always: the kernel remembers, so there is nothing to say */
-    if (next == CONN_CLOSE) {
-        close_client(server, conn);
-    } else if (set_interest(server, EPOLL_CTL_MOD, conn->fd, events) < 0) {
-        log_error("client %d lost: epoll_ctl", conn->fd);
-        close_client(server, conn);
-    }
+    if (next != before)
+        set_interest(server, conn, next);
 }
 
 /* -------------------------------------------------------------------------------- accepting --- */
@@ -109,7 +108,7 @@ static void take_turn(struct server *server, struct conn *conn)
 /* Registering fails with ENOMEM, or with ENOSPC: fs.epoll.max_user_watches. */
 static void add_client(struct server *server, int fd)
 {
-    if (set_interest(server, EPOLL_CTL_ADD, fd, EPOLLIN) < 0 || !conn_open(&server->conns, fd))
+    if (control(server, EPOLL_CTL_ADD, fd, EPOLLIN) < 0 || !conn_open(&server->conns, fd))
         net_turn_away(fd, strerror(errno));
     else
         server->open++;
@@ -127,7 +126,7 @@ static void accept_clients(struct server *server, int max)
         if (got == NET_EXHAUSTED) {
             /* The listener stays ready, so each wait would return at once, forever. So we stop
              * watching it for a while. */
-            set_interest(server, EPOLL_CTL_MOD, server->listener, 0);
+            control(server, EPOLL_CTL_MOD, server->listener, 0);
             server->deadline = net_now_ms() + RETRY_MS;
             return;
         }
@@ -136,7 +135,7 @@ static void accept_clients(struct server *server, int max)
 
 static void accept_again(struct server *server)
 {
-    set_interest(server, EPOLL_CTL_MOD, server->listener, EPOLLIN);
+    control(server, EPOLL_CTL_MOD, server->listener, EPOLLIN);
     server->deadline = 0;
 }
 
@@ -173,8 +172,8 @@ int main(int argc, char **argv)
         return 1;
     server.signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
     if (server.epoll < 0 || server.signals < 0 ||
-        set_interest(&server, EPOLL_CTL_ADD, server.signals, EPOLLIN) < 0 ||
-        set_interest(&server, EPOLL_CTL_ADD, server.listener, EPOLLIN) < 0)
+        control(&server, EPOLL_CTL_ADD, server.signals, EPOLLIN) < 0 ||
+        control(&server, EPOLL_CTL_ADD, server.listener, EPOLLIN) < 0)
         err(1, "epoll");
     if (net_announce(server.listener) < 0)
         return 1;

@@ -65,20 +65,26 @@ static void close_client(struct server *server, struct conn *conn)
         reactor_stop(server->reactor);
 }
 
+static void set_interest(struct server *server, struct conn *conn, enum conn_next next)
+{
+    if (next == CONN_CLOSE)
+        close_client(server, conn);
+    else
+        reactor_modify(server->reactor, conn->fd,
+                       next == CONN_WRITE ? REACTOR_WRITE : REACTOR_READ);
+}
+
 /* REACTOR_ERROR: the kernel has refused reactor_modify(), so we cannot wait for this client. */
 static void on_client(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
     struct server *server = argument;
-    struct conn *conn = conn_at(&server->conns, fd);
+    struct conn *conn = &server->conns.slot[fd];
     enum conn_next before = conn->next;
     enum conn_next next = ready & REACTOR_ERROR ? CONN_CLOSE : conn_turn(conn);
 
-    if (next == before)
-        return; /* nearly always */
-    if (next == CONN_CLOSE)
-        close_client(server, conn);
-    else
-        reactor_modify(reactor, fd, next == CONN_WRITE ? REACTOR_WRITE : REACTOR_READ);
+    (void)reactor;
+    if (next != before)
+        set_interest(server, conn, next);
 }
 
 /* -------------------------------------------------------------------------------- accepting --- */

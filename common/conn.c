@@ -62,7 +62,7 @@ static enum conn_next send_unsent(struct conn *conn)
     return CONN_READ;
 }
 
-static enum conn_next echo(struct conn *conn, size_t max)
+static inline enum conn_next echo(struct conn *conn, size_t max)
 {
     ssize_t received = recv(conn->fd, scratch, max, 0);
     if (received < 0)
@@ -88,7 +88,9 @@ static enum conn_next drain_turn(struct conn *conn)
     enum conn_next next = CONN_READ;
     if (conn->fin_sent) {
         ssize_t received = recv(conn->fd, scratch, sizeof scratch, 0);
-        return received == 0 ? CONN_CLOSE : received < 0 ? after_error(conn, CONN_READ) : CONN_READ;
+        if (received < 0)
+            return after_error(conn, CONN_READ);
+        return received == 0 ? CONN_CLOSE : CONN_READ;
     }
     if (conn->unsent)
         next = send_unsent(conn);
@@ -107,7 +109,7 @@ enum conn_next conn_turn(struct conn *conn)
     if (conn->stopping)
         conn->next = drain_turn(conn);
     else
-        conn->next = conn->unsent ? send_unsent(conn) : echo(conn, sizeof scratch);
+        conn->next = conn->unsent ? send_unsent(conn) : echo(conn, CONN_HELD_MAX);
     return conn->next;
 }
 

@@ -195,11 +195,3 @@ int64_t net_now_ms(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
-
-int net_ms_left(int64_t deadline)
-{
-    if (deadline == 0)
-        return -1;
-    int64_t left = deadline - net_now_ms();
-    return left > 0 ? (int)left : 0;
-}

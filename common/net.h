@@ -53,6 +53,12 @@ int64_t net_now_ms(void);
 
 /* A deadline is a time on that clock, or 0 for none. The milliseconds that are left until then, at
  * least 0; for none -1, which is poll(2)'s "forever". */
-int net_ms_left(int64_t deadline);
+static inline int net_ms_left(int64_t deadline)
+{
+    if (deadline == 0)
+        return -1;
+    int64_t left = deadline - net_now_ms();
+    return left > 0 ? (int)left : 0;
+}
 
 #endif

@@ -17,8 +17,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "pool.h"
 #include "options.h"
+#include "pool.h"
 #include "stream_server.h"
 
 enum { NAME_MAX_LENGTH = 255, JOBS_MAX = 16 /* of one client: then it has to wait */ };

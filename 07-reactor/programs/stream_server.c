@@ -95,7 +95,8 @@ static struct net_settings read_options(struct service *service, int argc, char 
         extra[i].value = option[EXTRA + i].value;
 
     *backend = option[BACKEND].value;
-    service->first_ms = 1000 * options_number("--first-message-timeout", option[FIRST].value, 0, 86400);
+    service->first_ms =
+        1000 * options_number("--first-message-timeout", option[FIRST].value, 0, 86400);
     if (option[IDLE].value)
         service->idle_ms = 1000 * options_number("--idle-timeout", option[IDLE].value, 1, 86400);
     service->backlog = settings.backlog;

@@ -97,7 +97,7 @@ static void close_client(struct worker *worker, struct conn *conn)
 static void on_client(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
     struct worker *worker = argument;
-    struct conn *conn = conn_at(&worker->conns, fd);
+    struct conn *conn = &worker->conns.slot[fd];
     enum conn_next before = conn->next;
     enum conn_next next = ready & REACTOR_ERROR ? CONN_CLOSE : conn_turn(conn);
 

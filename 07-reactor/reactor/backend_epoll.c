@@ -8,6 +8,7 @@
 
 struct epoll_state {
     int epoll;
+    struct epoll_event batch[BACKEND_BATCH];
 };
 
 static void *create(void)
@@ -56,15 +57,13 @@ static void forget(void *argument, int fd, unsigned before)
 static int wait_for_events(void *argument, struct backend_event *events, int max, int timeout_ms)
 {
     struct epoll_state *state = argument;
-    struct epoll_event batch[BACKEND_BATCH];
-    int count = epoll_wait(state->epoll, batch, max, timeout_ms);
+    int count = epoll_wait(state->epoll, state->batch, max, timeout_ms);
     for (int i = 0; i < count; i++) {
-        unsigned ready = 0;
-        if (batch[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-            ready |= REACTOR_READ;
-        if (batch[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-            ready |= REACTOR_WRITE;
-        events[i] = (struct backend_event){batch[i].data.fd, ready};
+        uint32_t bits = state->batch[i].events;
+        unsigned ready = REACTOR_READ | REACTOR_WRITE;
+        if (!(bits & (EPOLLHUP | EPOLLERR)))
+            ready = (bits & EPOLLIN ? REACTOR_READ : 0U) | (bits & EPOLLOUT ? REACTOR_WRITE : 0U);
+        events[i] = (struct backend_event){state->batch[i].data.fd, ready};
     }
     return count;
 }

@@ -76,16 +76,15 @@ static void forget(void *argument, int fd, unsigned before)
     change(argument, fd, before, 0);
 }
 
-/* POLLNVAL: someone has closed a descriptor without reactor_remove(). */
+/* Errors, too, are for read() and write() to find: EBADF after a POLLNVAL. */
 static unsigned ready_bits(short revents)
 {
+    const short error = POLLHUP | POLLERR | POLLNVAL;
     unsigned ready = 0;
-    if (revents & (POLLIN | POLLHUP | POLLERR))
+    if (revents & (POLLIN | error))
         ready |= REACTOR_READ;
-    if (revents & (POLLOUT | POLLHUP | POLLERR))
+    if (revents & (POLLOUT | error))
         ready |= REACTOR_WRITE;
-    if (revents & POLLNVAL)
-        ready |= REACTOR_ERROR;
     return ready;
 }
 

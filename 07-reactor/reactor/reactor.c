@@ -50,8 +50,8 @@ static const struct backend *const backends[] = {
 
 /* -------------------------------------------------------------------------------- the loop --- */
 
-static void apply_changes(struct reactor *reactor);
-static int wait_ms(struct reactor *reactor);
+static bool apply_changes(struct reactor *reactor);
+static int next_timer_ms(struct reactor *reactor);
 static int after_failed_wait(void);
 static void dispatch(struct reactor *reactor, const struct backend_event *event);
 static void run_timers(struct reactor *reactor);
@@ -63,9 +63,13 @@ static int run_turns(struct reactor *reactor)
 
     reactor->stopping = false;
     while (!reactor->stopping) {
+        int timeout_ms = -1; /* forever */
         reactor->turn++;
-        apply_changes(reactor);
-        int count = backend->wait(reactor->backend_state, events, BACKEND_BATCH, wait_ms(reactor));
+        if (reactor->timers.count > 0)
+            timeout_ms = next_timer_ms(reactor);
+        if (reactor->changed_count > 0 && apply_changes(reactor))
+            timeout_ms = 0;
+        int count = backend->wait(reactor->backend_state, events, BACKEND_BATCH, timeout_ms);
         if (count < 0 && after_failed_wait() < 0)
             return -1;
         reactor->now_ms = 0;
@@ -76,9 +80,10 @@ static int run_turns(struct reactor *reactor)
     return 0;
 }
 
-/* Tells the backend what has changed since the last wait. What was changed back costs no call. If
- * the handler of a refused change changes more, that waits for the next turn. */
-static void apply_changes(struct reactor *reactor)
+/* Tells the backend what has changed since the last wait. What was changed back costs no call.
+ * Returns true if the handler of a refused change has changed more, which waits for the next turn,
+ * or stops the loop: then the reactor must not sleep now. */
+static bool apply_changes(struct reactor *reactor)
 {
     for (int left = reactor->changed_count; left > 0; left--) {
         int fd = reactor->changed[--reactor->changed_count];
@@ -93,16 +98,13 @@ static void apply_changes(struct reactor *reactor)
             slot->handler(reactor, fd, REACTOR_ERROR, slot->argument);
         }
     }
+    return reactor->changed_count > 0 || reactor->stopping;
 }
 
-/* How long the wait may be: not at all if there is something to do, forever if no timer runs. */
-static int wait_ms(struct reactor *reactor)
+/* The handlers of the last turn took their time, and the wait must not add to it. */
+static int next_timer_ms(struct reactor *reactor)
 {
-    if (reactor->changed_count > 0 || reactor->stopping)
-        return 0;
-    if (reactor->timers.count == 0)
-        return -1;
-    reactor->now_ms = 0; /* the handlers took their time, and the wait must not add to it */
+    reactor->now_ms = 0;
     return timer_heap_wait_ms(&reactor->timers, reactor_now_ms(reactor));
 }
 
@@ -124,9 +126,9 @@ static int after_failed_wait(void)
 static void dispatch(struct reactor *reactor, const struct backend_event *event)
 {
     struct slot *slot = &reactor->slot[event->fd];
-    unsigned ready = event->ready & (slot->wanted | REACTOR_ERROR);
+    unsigned ready = event->ready & slot->wanted;
 
-    if (slot->handler && slot->added != reactor->turn && ready)
+    if (ready && slot->added != reactor->turn)
         slot->handler(reactor, event->fd, ready, slot->argument);
 }
 

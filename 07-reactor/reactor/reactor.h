@@ -25,9 +25,9 @@ struct reactor;
 /* What a descriptor is watched for (interest), or is ready for: a set of these bits. A lost
  * connection is ready for whatever it is watched for: read() or write() then says why. */
 enum {
-    REACTOR_READ = 1,
-    REACTOR_WRITE = 2,
-    REACTOR_ERROR = 4, /* ready only: the kernel refused a reactor_modify(); remove and close it */
+    REACTOR_READ = 1 << 0,
+    REACTOR_ERROR = 1 << 1, /* alone: the kernel has refused a reactor_modify(); remove and close */
+    REACTOR_WRITE = 1 << 2,
 };
 
 /* ----------------------------------------------------------------------------- the reactor --- */

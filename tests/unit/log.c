@@ -279,6 +279,7 @@ static int said_at_the_end(int lines, void (*end)(void))
     pid_t child = fork();
     if (child == 0) {
         alarm(PATIENCE_S);
+        log_open();
         for (int i = 0; i < lines; i++)
             log_event("event");
         close(go[1]);
