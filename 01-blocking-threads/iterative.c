@@ -1,10 +1,10 @@
-/* The first server anybody writes: one client at a time.
+/* The first server that most people write: one client at a time.
  *
- * While one client is connected, all others wait in the backlog, however little that one says.
- * Everything after this file is about not making them wait.
+ * While one client is connected, all others wait in the backlog, however little it says. Everything
+ * after this file is about not making them wait.
  *
- * It keeps less than the contract asks: nobody is served beside the first, and SIGTERM ends it
- * where it stands. What it does echo, it echoes right. */
+ * It keeps less than the contract asks: SIGTERM ends it where it stands. What it echoes is right.
+ */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,7 +15,7 @@
 #include "net.h"
 #include "options.h"
 
-/* send() in blocking mode waits for room, but may still take less than all: after a signal. */
+/* A blocking send() waits for room, but after a signal it may still take less than all. */
 static int send_all(int fd, const char *bytes, size_t length)
 {
     while (length > 0) {
@@ -59,7 +59,7 @@ int main(int argc, char **argv)
         int client;
         enum net_accepted got = net_accept(listener, false, &client);
         if (got == NET_EXHAUSTED)
-            sleep(1); /* nobody here will free anything: hope that others do */
+            sleep(1); /* out of descriptors, and this server frees none: hope that others do */
         if (got != NET_CLIENT)
             continue;
         serve(client);
