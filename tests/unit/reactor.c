@@ -84,6 +84,66 @@ ON_EVERY_BACKEND(handler_may_close_its_own_descriptor)
     cr_expect_eq(errno, ENOENT);
 }
 
+/* ---- reactor_close() ---- */
+
+static void reactor_close_the_other(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    struct two *two = argument;
+    int other = fd == two->first[0] ? two->second[0] : two->first[0];
+    char byte;
+    (void)ready;
+    calls++;
+    cr_expect_eq(read(fd, &byte, 1), 1);
+    cr_assert_eq(reactor_modify(reactor, other, REACTOR_READ | REACTOR_WRITE), 0);
+    cr_assert_eq(reactor_close(reactor, other), 0);
+    cr_assert_eq(dup(two->fresh[0]), other, "it is closed, and the number is used again");
+    cr_assert_eq(reactor_add(reactor, other, REACTOR_READ, count_fresh, NULL), 0);
+}
+
+/* Neither the event of this batch nor the change that waits is for the new one. */
+ON_EVERY_BACKEND(close_is_forgotten_when_the_number_comes_back)
+{
+    struct two two;
+    make_pair(two.first);
+    make_pair(two.second);
+    make_pair(two.fresh);
+    calls = fresh_calls = 0;
+    reactor_add(reactor, two.first[0], REACTOR_READ, reactor_close_the_other, &two);
+    reactor_add(reactor, two.second[0], REACTOR_READ, reactor_close_the_other, &two);
+    give(two.first[1], "x", 1);
+    give(two.second[1], "x", 1);
+    run_for(reactor, 20);
+    cr_expect_eq(calls, 1);
+    cr_expect_eq(fresh_calls, 0, "it has nothing to read, and nobody asked for writing");
+    give(two.fresh[1], "x", 1);
+    run_for(reactor, 20);
+    cr_expect_gt(fresh_calls, 0, "and later it is served");
+}
+
+/* Otherwise poll() would report the number in each turn, and select() fail. */
+ON_EVERY_BACKEND(close_ends_the_interest)
+{
+    int pair[2];
+    make_pair(pair);
+    cr_expect_eq(reactor_add(reactor, pair[0], REACTOR_READ, count_call, NULL), 0);
+    cr_expect_eq(reactor_close(reactor, pair[0]), 0);
+    uint32_t before = reactor_turn(reactor);
+    run_for(reactor, 20);
+    cr_expect_leq(reactor_turn(reactor) - before, 5, "it sleeps");
+}
+
+ON_EVERY_BACKEND(close_leaves_what_is_not_watched_alone)
+{
+    int pair[2];
+    make_pair(pair);
+    cr_expect_eq(reactor_close(reactor, pair[0]), -1);
+    cr_expect_eq(errno, ENOENT);
+    cr_expect_eq(reactor_add(reactor, pair[0], 0, count_call, NULL), 0);
+    cr_expect_eq(reactor_close(reactor, pair[0]), 0, "without an interest, too");
+    cr_expect_eq(fcntl(pair[0], F_GETFD), -1);
+    run_for(reactor, 1);
+}
+
 ON_EVERY_BACKEND(modify_pauses_and_resumes)
 {
     int pair[2];
