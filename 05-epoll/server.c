@@ -162,7 +162,6 @@ int main(int argc, char **argv)
 {
     struct net_settings settings = options_parse(argc, argv, NULL);
     struct server server = {
-        .epoll = epoll_create1(EPOLL_CLOEXEC),
         .listener = net_listen(&settings, true),
         .backlog_max = net_backlog_max(settings.backlog),
     };
@@ -170,6 +169,7 @@ int main(int argc, char **argv)
 
     if (server.listener < 0)
         return 1;
+    server.epoll = epoll_create1(EPOLL_CLOEXEC);
     server.signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
     if (server.epoll < 0 || server.signals < 0 ||
         control(&server, EPOLL_CTL_ADD, server.signals, EPOLLIN) < 0 ||

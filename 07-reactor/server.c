@@ -34,7 +34,6 @@ struct server {
 
 static void set_up(struct server *server, int argc, char **argv);
 
-/* What the reactor calls. */
 static void on_client(struct reactor *reactor, int fd, unsigned ready, void *argument);
 static void on_listener(struct reactor *reactor, int fd, unsigned ready, void *argument);
 static void accept_again(struct reactor *reactor, struct reactor_timer *timer);
@@ -199,19 +198,19 @@ static void set_up(struct server *server, int argc, char **argv)
     int tick_ms = idle_s * 1000 / IDLE_TICKS;
 
     *server = (struct server){
-        .reactor = reactor_create(backend),
+        .listener = net_listen(&settings, true),
+        .backlog_max = net_backlog_max(settings.backlog),
         .retry = {.handler = accept_again, .argument = server},
         .idle = {.handler = close_idle_clients, .argument = server},
         .stop = {.handler = end_stop, .argument = server},
     };
+    if (server->listener < 0)
+        exit(1);
+    server->reactor = reactor_create(backend);
     if (!server->reactor && backend && errno == EINVAL) {
         warn("--backend %s", backend);
         options_try_help();
     }
-    server->listener = net_listen(&settings, true);
-    server->backlog_max = net_backlog_max(settings.backlog);
-    if (server->listener < 0)
-        exit(1);
     if (!server->reactor ||
         reactor_add(server->reactor, server->listener, REACTOR_READ, on_listener, server) < 0 ||
         reactor_signal(server->reactor, SIGINT, begin_stop, server) < 0 ||

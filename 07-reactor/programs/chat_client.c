@@ -148,8 +148,8 @@ static void on_drain(struct stream *stream)
 
 /* --------------------------------------------------------------------------- from the room --- */
 
-/* Whoever stops the terminal (Ctrl-S) stops us here, and the room will find that we read too
- * slowly: output that waits would have to be held somewhere. */
+/* A user who stops the terminal (Ctrl-S) stops us here, and the room will find that we read too
+ * slowly: otherwise we would have to hold the output somewhere. */
 static void show(const struct chat_message *message)
 {
     char *field[] = {message->user, message->text, message->error};

@@ -65,10 +65,10 @@ static int run_turns(struct reactor *reactor)
     while (!reactor->stopping) {
         int timeout_ms = -1; /* forever */
         reactor->turn++;
-        if (reactor->timers.count > 0)
-            timeout_ms = next_timer_ms(reactor);
         if (reactor->changed_count > 0 && apply_changes(reactor))
             timeout_ms = 0;
+        else if (reactor->timers.count > 0)
+            timeout_ms = next_timer_ms(reactor);
         int count = backend->wait(reactor->backend_state, events, BACKEND_BATCH, timeout_ms);
         if (count < 0 && after_failed_wait() < 0)
             return -1;

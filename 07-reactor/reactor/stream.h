@@ -98,9 +98,9 @@ int stream_send(struct stream *stream, const void *bytes, size_t length);
 size_t stream_unsent(const struct stream *stream);
 void stream_set_marks(struct stream *stream, size_t low, size_t high);
 
-/* From now on on_data goes on while much is unsent to this peer: for a program whose answers go to
- * somebody else, and which bounds stream_unsent() itself. Else two that each wait for the other to
- * read would wait for ever. */
+/* From now on on_data is called even while much is unsent to this peer. For a program whose answers
+ * go to another peer, and which bounds stream_unsent() itself. Otherwise two peers that each wait
+ * for the other to read would wait forever. */
 void stream_read_while_full(struct stream *stream);
 
 /* No on_data until resumed. The peer, if it goes on sending, has to wait. If it is reset meanwhile,

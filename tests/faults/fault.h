@@ -33,8 +33,7 @@ extern const struct fault faults[]; /* ends with a NULL name */
 
 extern const char *server_command; /* as in ECHO_SERVER */
 
-/* Is this one of its traits? "edge" is one more than the conformance suite's:
- * --edge-triggered. */
+/* Is this one of its traits? harness.h */
 bool has_trait(const char *trait);
 void start_under(const struct fault *fault); /* starts the server with the fault */
 void start_under_with(const struct fault *fault, struct start options);

@@ -22,8 +22,6 @@ static struct preload_hits *hits;
 
 bool has_trait(const char *trait)
 {
-    if (strcmp(trait, "edge") == 0)
-        return strstr(server_command, "--edge-triggered") != NULL;
     return server_has(trait);
 }
 

@@ -25,7 +25,7 @@
     "must believe it, and goes on at the next change: when more bytes arrive"
 #define LIE                                                                                        \
     {                                                                                              \
-        {"threads", BLOCKING, lost_but_told}, {"edge", EDGE, late_until_more_comes},               \
+        {"threads", BLOCKING, lost_but_told}, {"edges", EDGE, late_until_more_comes},               \
         {                                                                                          \
             0                                                                                      \
         }                                                                                          \
