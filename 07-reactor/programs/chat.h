@@ -1,5 +1,5 @@
 /* The chat's messages: JSON in frames. {"user": U, "text": T} from a member, and to all members;
- * with an empty user it is the room that speaks; {"error": E} comes before the end. */
+ * an empty user is the room itself; {"error": E} comes before the end. */
 #ifndef CHAT_H
 #define CHAT_H
 

@@ -2,7 +2,7 @@
  * type. (What you are typing stays in the terminal's line; a message may be shown beside it.)
  *
  * Standard input is left as it is: O_NONBLOCK would belong to the terminal, and so to the shell and
- * everybody else who writes there. A read() after readiness does not block.
+ * every other program that writes there. A read() after readiness does not block.
  *
  * A regular file is always ready, and the ways of waiting do not agree on it: poll() and select()
  * say so, epoll refuses it with EPERM, kqueue is silent at its end (kqueue(2), EVFILT_READ,
@@ -27,7 +27,7 @@
 #include "net.h"
 #include "options.h"
 
-enum { ANSWER_MS = 5000 }; /* after the end of input, for what the room still owes us */
+enum { ANSWER_MS = 5000 }; /* the time that the room has, after the end of input, to answer */
 
 static struct {
     struct reactor *reactor;
@@ -80,7 +80,7 @@ static void give_up(struct reactor *reactor, struct reactor_timer *timer)
     stream_abort(client.room);
 }
 
-/* Nothing is read any more, also not for an event that has come already. */
+/* Reads no more, not even for an event that has come already. */
 static void leave_input(void)
 {
     if (client.watched && !client.ended)
@@ -93,11 +93,11 @@ static void end_input(void)
 {
     leave_input();
     say_lines();
-    stream_finish(client.room); /* we have nothing to say any more, but still listen */
+    stream_finish(client.room); /* we say no more, but still listen */
     reactor_timer_start(client.reactor, &client.last, ANSWER_MS, 0);
 }
 
-/* Reads, unless much is unsent already: a slow room must not fill our memory. */
+/* Reads input, unless much is unsent already: a slow room must not fill our memory. */
 static void want_input(bool wanted)
 {
     if (client.ended)
@@ -175,7 +175,7 @@ static size_t on_data(struct stream *stream, const char *bytes, size_t length)
     if (content == FRAME_PARTIAL)
         return 0;
     if (content < 0 || !chat_parse(bytes + FRAME_HEADER, (size_t)content, &message)) {
-        log_warning("this is no chat server");
+        log_warning("the peer is not a chat server");
         client.status = 1;
         stream_abort(stream);
         return length;
@@ -190,10 +190,10 @@ static void on_close(struct stream *stream, int error)
     (void)stream;
     if (client.status == 0 && (error || !client.ended)) {
         errno = error; /* 0: it has sent FIN */
-        log_error("the server has gone");
+        log_error("the server has closed the connection");
         client.status = 1;
     }
-    leave_input(); /* the rest of this turn would send what it reads to a stream that is no more */
+    leave_input(); /* otherwise the rest of this turn might send to a stream that is freed */
     reactor_timer_stop(client.reactor, &client.last);
     reactor_stop(client.reactor);
 }
@@ -233,8 +233,8 @@ static void open_input(void)
     if (fstat(STDIN_FILENO, &input) < 0 || !S_ISREG(input.st_mode)) {
         client.watched =
             reactor_add(client.reactor, STDIN_FILENO, REACTOR_READ, on_input, NULL) == 0;
-        /* What else cannot be watched is always ready, too, such as /dev/null; each system has an
-         * errno of its own for that. */
+        /* /dev/null, say, cannot be watched either, and is always ready, too. Each system has its
+         * own errno for that. */
         if (!client.watched && (errno == ENOMEM || errno == ENOSPC))
             err(1, "input");
     }
@@ -246,20 +246,23 @@ int main(int argc, char **argv)
     static const struct stream_handlers handlers = {
         .on_data = on_data, .on_drain = on_drain, .on_close = on_close};
     struct extra_option extra[] = {
-        {"backend", true, "--backend NAME   epoll, kqueue, poll or select (the best)", NULL},
-        {"user", true, "--user NAME      your name in the room ($USER)", getenv("USER")},
+        {"backend", true, "--backend NAME   epoll, kqueue, poll or select (default: the best)",
+         NULL},
+        {"user", true, "--user NAME      your name in the room (default: $USER)", getenv("USER")},
         {0}};
     options_purpose = "A member of a chat room; --host and --port say which";
     struct net_settings settings = options_parse(argc, argv, extra);
     client.name = extra[1].value ? extra[1].value : "guest";
     if (!chat_name_ok(client.name)) {
-        warnx("--user: '%s' is no name of 1 to %d bytes", client.name, CHAT_NAME_MAX);
+        warnx("--user: '%s' is not a valid name (1 to %d bytes)", client.name, CHAT_NAME_MAX);
         options_try_help();
     }
     signal(SIGPIPE, SIG_IGN); /* the other end of either is gone: that is an error to be told */
     client.reactor = reactor_create(extra[0].value);
-    if (!client.reactor && extra[0].value && errno == EINVAL)
-        warn("--backend %s", extra[0].value), options_try_help();
+    if (!client.reactor && extra[0].value && errno == EINVAL) {
+        warn("--backend %s", extra[0].value);
+        options_try_help();
+    }
     int fd = dial(&settings);
     if (client.reactor)
         client.room = stream_open(client.reactor, fd, &handlers, NULL, NULL);

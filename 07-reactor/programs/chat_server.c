@@ -1,6 +1,6 @@
 /* A chat room. What one member says goes to all of them, as one frame of JSON (frame.h, chat.h).
- * The first frame gives its sender's name; an empty text only enters. Who does not keep to the
- * protocol is told so and leaves; so is who reads too slowly: the others never wait. */
+ * The first frame gives its sender's name; an empty text only enters. A member that breaks the
+ * protocol, or reads too slowly, is told so and has to leave: the others never wait. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,11 +13,11 @@
 
 enum {
     BACKLOG_MAX = 256 * 1024, /* unsent bytes of a member, at most, before it has to go */
-    LEAVE_MS = 10000,         /* for one who goes: to read what it was sent, and why */
-    SILENT_LEAVE_MS = 1000,   /* for one that was silent: it may not read either */
+    LEAVE_MS = 10000,         /* the time that a leaving member has to read what it was sent */
+    SILENT_LEAVE_MS = 1000,   /* the same after a silence: such a member may not read at all */
 };
 
-static struct service service;
+static struct stream_server server;
 
 struct member {
     char name[CHAT_NAME_MAX + 1]; /* empty: not yet in the room */
@@ -32,11 +32,11 @@ static void dismiss(struct stream *stream, const char *why, int within_ms)
     stream_close(stream, within_ms);
 }
 
-/* To everybody in the room. The one who is too slow is told after all that it has not read yet. */
+/* Sends to all members. A member that is too slow is told so, behind all that it has not read. */
 static void broadcast(const char *json)
 {
     size_t length = strlen(json);
-    for (struct stream *s = service.streams.first; s; s = stream_next(s)) {
+    for (struct stream *s = server.streams.first; s; s = stream_next(s)) {
         struct member *member = stream_argument(s);
         if (!member || !member->name[0])
             continue;
@@ -59,7 +59,7 @@ static void announce(const char *name, const char *what)
 
 static bool name_is_taken(const char *name)
 {
-    for (struct stream *s = service.streams.first; s; s = stream_next(s)) {
+    for (struct stream *s = server.streams.first; s; s = stream_next(s)) {
         struct member *member = stream_argument(s);
         if (member && strcmp(member->name, name) == 0)
             return true;
@@ -71,7 +71,7 @@ static bool name_is_taken(const char *name)
 static const char *handle(struct member *member, const struct chat_message *message)
 {
     if (message->error || !chat_name_ok(message->user))
-        return "that is no name";
+        return "that is not a valid name";
     if (!member->name[0]) {
         if (name_is_taken(message->user))
             return "that name is taken";
@@ -140,12 +140,12 @@ static void on_open(struct stream *stream)
 
 int main(int argc, char **argv)
 {
-    service = (struct service){.purpose = "A chat room",
-                               .handlers = {.on_data = on_data,
-                                            .on_end = on_end,
-                                            .on_close = on_close,
-                                            .on_silence = on_silence},
-                               .on_open = on_open};
-    service_open(&service, argc, argv, NULL);
-    return service_run(&service);
+    server = (struct stream_server){.purpose = "A chat room",
+                                    .handlers = {.on_data = on_data,
+                                                 .on_end = on_end,
+                                                 .on_close = on_close,
+                                                 .on_silence = on_silence},
+                                    .on_open = on_open};
+    stream_server_open(&server, argc, argv, NULL);
+    return stream_server_run(&server);
 }

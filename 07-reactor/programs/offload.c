@@ -2,9 +2,9 @@
  * each answer "name address": getaddrinfo() may take seconds, and there is no non-blocking one.
  * Answers come in the order in which they are found.
  *
- * A client may leave while its work runs. A job cannot be called back; so it holds on to the
- * client, and the client's memory stays until the last of its jobs is done. Only the loop's thread
- * touches clients: their count of jobs needs no lock.
+ * A client may leave while its work runs. Nobody can call a job back, so the job holds on to the
+ * client: its memory stays until the last of its jobs is done. Only the loop's thread touches
+ * clients, so their count of jobs needs no lock.
  *
  * The program cannot call a job back at its own end either, and does not wait for it. A client that
  * has no answer a second after the signal gets RST. */
@@ -21,7 +21,7 @@
 #include "pool.h"
 #include "stream_server.h"
 
-enum { NAME_MAX_LENGTH = 255, JOBS_MAX = 16 /* of one client: then it has to wait */ };
+enum { NAME_MAX_LENGTH = 255, JOBS_MAX = 16 /* of one client, which then has to wait */ };
 
 static struct pool *pool;
 static int slow_ms;
@@ -29,7 +29,7 @@ static int slow_ms;
 struct client {
     struct stream *stream; /* NULL: it has left */
     int jobs;
-    bool ended; /* it asks no more: close after the last answer */
+    bool ended; /* it will ask no more: close after the last answer */
 };
 
 struct lookup {
@@ -140,20 +140,20 @@ static void stop_pool(void)
 
 int main(int argc, char **argv)
 {
-    struct service service = {
+    struct stream_server server = {
         .purpose = "Answers each line, a host's name, with its address",
         .handlers = {.on_data = on_data, .on_end = on_end, .on_close = on_close},
         .on_open = on_open};
     struct extra_option options[] = {
-        {"workers", true, "--workers N      threads that look names up (4)", "4"},
-        {"slow", true, "--slow MS        let each look-up take so much longer (0)", "0"},
+        {"workers", true, "--workers N      threads that look names up (default: 4)", "4"},
+        {"slow", true, "--slow MS        let each look-up take this much longer (default: 0)", "0"},
         {0}};
-    service_open(&service, argc, argv, options);
+    stream_server_open(&server, argc, argv, options);
     int workers = options_number("--workers", options[0].value, 1, 256);
     slow_ms = options_number("--slow", options[1].value, 0, 60000);
-    pool = pool_create(service.reactor, workers);
+    pool = pool_create(server.reactor, workers);
     if (!pool)
         err(1, "workers");
-    service.at_end = stop_pool;
-    return service_run(&service);
+    server.at_end = stop_pool;
+    return stream_server_run(&server);
 }

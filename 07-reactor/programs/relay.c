@@ -1,8 +1,7 @@
-/* A relay: a client that connects here is connected to another server, and every byte goes through,
- * both ways. Half-close and backpressure come with the streams. What goes through is not ours to
- * understand: it may be complete only when it ends with FIN. So every end that is not a FIN is
- * passed on as RST: a reset, a time limit, a lack of memory. The first message, for its time limit,
- * is the client's first byte. */
+/* A relay connects each client to another server, and passes every byte on, both ways. Half-close
+ * and backpressure come with the streams. The relay does not understand what it passes on: it may
+ * be complete only when it ends with FIN. So it passes every other end on as RST: a reset, a time
+ * limit, a lack of memory. The first message, for its time limit, is the client's first byte. */
 #include <err.h>
 #include <netdb.h>
 #include <sys/socket.h>
@@ -11,7 +10,7 @@
 #include "options.h"
 #include "stream_server.h"
 
-static struct service service;
+static struct stream_server server;
 static struct addrinfo *target; /* the other server's addresses, to be tried in turn */
 
 /* A stream's argument is the stream at the other end, or NULL once that is gone. */
@@ -43,14 +42,17 @@ static void on_close(struct stream *stream, int error)
     struct stream *other = stream_argument(stream);
     if (other) {
         stream_set_argument(other, NULL);
-        error ? stream_abort(other) : stream_close(other, 0);
+        if (error)
+            stream_abort(other);
+        else
+            stream_close(other, 0);
     }
 }
 
 static void on_open(struct stream *client)
 {
-    stream_set_argument(client, stream_connect(service.reactor, target, &service.handlers,
-                                               &service.opened, client));
+    stream_set_argument(
+        client, stream_connect(server.reactor, target, &server.handlers, &server.opened, client));
     if (!stream_argument(client)) {
         log_error("no connection for client %d", stream_fd(client));
         stream_abort(client);
@@ -63,22 +65,22 @@ static void on_open(struct stream *client)
 
 int main(int argc, char **argv)
 {
-    service = (struct service){.purpose = "Relays connections to another server",
-                               .handlers = {.on_data = on_data,
-                                            .on_end = on_end,
-                                            .on_drain = on_drain,
-                                            .on_close = on_close,
-                                            .on_silence = stream_abort},
-                               .on_open = on_open};
+    server = (struct stream_server){.purpose = "Relays connections to another server",
+                                    .handlers = {.on_data = on_data,
+                                                 .on_end = on_end,
+                                                 .on_drain = on_drain,
+                                                 .on_close = on_close,
+                                                 .on_silence = stream_abort},
+                                    .on_open = on_open};
     struct extra_option options[] = {
-        {"to-host", true, "--to-host ADDR   the other server (127.0.0.1)", "127.0.0.1"},
-        {"to-port", true, "--to-port N      its port (7000)", "7000"},
+        {"to-host", true, "--to-host ADDR   the other server (default: 127.0.0.1)", "127.0.0.1"},
+        {"to-port", true, "--to-port N      its port (default: 7000)", "7000"},
         {0}};
-    service_open(&service, argc, argv, options);
+    stream_server_open(&server, argc, argv, options);
     const char *host = options[0].value, *port = options[1].value;
     (void)options_number("--to-port", port, 1, 65535);
     int error = getaddrinfo(host, port, &(struct addrinfo){.ai_socktype = SOCK_STREAM}, &target);
     if (error)
         errx(1, "resolve %s: %s", host, gai_strerror(error));
-    return service_run(&service);
+    return stream_server_run(&server);
 }

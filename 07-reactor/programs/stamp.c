@@ -33,8 +33,8 @@ static void on_end(struct stream *stream, const char *rest, size_t length)
 
 int main(int argc, char **argv)
 {
-    struct service service = {.purpose = "Answers each line with the time and the line",
-                              .handlers = {.on_data = on_data, .on_end = on_end}};
-    service_open(&service, argc, argv, NULL);
-    return service_run(&service);
+    struct stream_server server = {.purpose = "Answers each line with the time and the line",
+                                   .handlers = {.on_data = on_data, .on_end = on_end}};
+    stream_server_open(&server, argc, argv, NULL);
+    return stream_server_run(&server);
 }

@@ -4,88 +4,101 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "options.h"
 
-enum { ACCEPTS_PER_TURN = 64, RETRY_MS = 100, STOP_MS = 1000 };
+enum {
+    ACCEPTS_PER_TURN = 64,
+    RETRY_MS = 100, /* out of descriptors: stop accepting for this long */
+    STOP_MS = 1000, /* how long a stopping server waits for its clients */
+};
 
-static void take(struct service *service, int fd)
+static void add_client(struct stream_server *server, int fd)
 {
     struct stream *stream =
-        stream_open(service->reactor, fd, &service->handlers, &service->streams, service);
+        stream_open(server->reactor, fd, &server->handlers, &server->streams, server);
     if (!stream) {
-        log_error("client %d turned away", fd);
-        close(fd);
+        net_turn_away(fd, strerror(errno));
         return;
     }
-    if (service->on_open)
-        service->on_open(stream);
-    if (stream_limit_silence(stream, service->first_ms, service->idle_ms) < 0) {
-        log_error("client %d turned away", fd);
+    if (server->on_open)
+        server->on_open(stream);
+    if (stream_limit_silence(stream, server->first_ms, server->idle_ms) < 0) {
+        log_error("client %d lost", fd);
         stream_abort(stream);
     }
 }
 
-static void accept_some(struct service *service, unsigned ready, int most)
+/* The listener stays ready, so each wait would return at once, forever. So we stop watching it for
+ * a while. */
+static void pause_accepting(struct stream_server *server)
 {
-    enum net_accepted got = NET_CLIENT;
-    for (int i = 0, fd; i < most && got <= NET_LOST; i++) {
-        got = net_accept(service->listener, true, &fd);
+    reactor_modify(server->reactor, server->listener, 0);
+    reactor_timer_start(server->reactor, &server->retry, RETRY_MS, 0);
+}
+
+static void accept_clients(struct stream_server *server, int max)
+{
+    for (int i = 0; i < max; i++) {
+        int client;
+        enum net_accepted got = net_accept(server->listener, true, &client);
         if (got == NET_CLIENT)
-            take(service, fd);
-    }
-    /* The listener stays ready, or could not be watched again: do not look at it for a while. */
-    if (got == NET_EXHAUSTED || ready & REACTOR_ERROR) {
-        reactor_modify(service->reactor, service->listener, 0);
-        reactor_timer_start(service->reactor, &service->retry, RETRY_MS, 0);
+            add_client(server, client);
+        if (got == NET_EXHAUSTED)
+            pause_accepting(server);
+        if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN)
+            return;
     }
 }
 
 static void on_listener(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
+    struct stream_server *server = argument;
     (void)reactor, (void)fd;
-    accept_some(argument, ready, ACCEPTS_PER_TURN);
+    if (ready & REACTOR_ERROR)
+        pause_accepting(server);
+    else
+        accept_clients(server, ACCEPTS_PER_TURN);
 }
 
 static void accept_again(struct reactor *reactor, struct reactor_timer *timer)
 {
-    struct service *service = timer->argument;
-    reactor_modify(reactor, service->listener, REACTOR_READ);
+    struct stream_server *server = timer->argument;
+    reactor_modify(reactor, server->listener, REACTOR_READ);
 }
 
-static void on_signal(struct reactor *reactor, int signal, void *argument)
+/* Clients in the backlog have been told that they are connected, so we accept them first. */
+static void begin_stop(struct reactor *reactor, int signal, void *argument)
 {
-    struct service *service = argument;
+    struct stream_server *server = argument;
     (void)signal;
-    if (service->listener < 0)
-        return;
-    accept_some(service, 0,
-                net_backlog_max(service->backlog)); /* all who wait have been told: connected */
-    reactor_remove(reactor, service->listener);
-    close(service->listener);
-    service->listener = -1;
-    service->streams.on_empty = reactor_stop;
-    for (struct stream *s = service->streams.first; s; s = stream_next(s))
+    if (server->listener < 0)
+        return; /* a second signal */
+    accept_clients(server, net_backlog_max(server->backlog));
+    reactor_close(reactor, server->listener);
+    server->listener = -1;
+    server->streams.on_empty = reactor_stop;
+    for (struct stream *s = server->streams.first; s; s = stream_next(s))
         stream_stop(s, STOP_MS);
-    if (service->streams.count == 0)
+    if (server->streams.count == 0)
         reactor_stop(reactor);
 }
 
-static struct net_settings read_options(struct service *service, int argc, char **argv,
+static struct net_settings read_options(struct stream_server *server, int argc, char **argv,
                                         struct extra_option *extra, const char **backend)
 {
     enum { BACKEND, FIRST, IDLE, EXTRA, MAX = 8 };
     struct extra_option option[MAX + 1] = {
-        {"backend", true, "--backend NAME   epoll, kqueue, poll or select (the best)", NULL},
+        {"backend", true, "--backend NAME   epoll, kqueue, poll or select (default: the best)",
+         NULL},
         {"first-message-timeout", true,
          "--first-message-timeout SECONDS\n"
-         "                   close clients without a whole message by then (30; 0: never)",
+         "                   close clients without a whole message by then (default: 30; 0: never)",
          "30"},
-        {"idle-timeout", true,
-         "--idle-timeout SECONDS\n                   close clients that are quiet for so long "
-         "(never)",
+        {"idle-timeout", true, "--idle-timeout SECONDS  close idle connections (default: never)",
          NULL},
     };
     for (int i = 0; extra && extra[i].name; i++)
@@ -95,50 +108,53 @@ static struct net_settings read_options(struct service *service, int argc, char 
         extra[i].value = option[EXTRA + i].value;
 
     *backend = option[BACKEND].value;
-    service->first_ms =
+    server->first_ms =
         1000 * options_number("--first-message-timeout", option[FIRST].value, 0, 86400);
     if (option[IDLE].value)
-        service->idle_ms = 1000 * options_number("--idle-timeout", option[IDLE].value, 1, 86400);
-    service->backlog = settings.backlog;
+        server->idle_ms = 1000 * options_number("--idle-timeout", option[IDLE].value, 1, 86400);
+    server->backlog = settings.backlog;
     return settings;
 }
 
-void service_open(struct service *service, int argc, char **argv, struct extra_option *extra)
+void stream_server_open(struct stream_server *server, int argc, char **argv,
+                        struct extra_option *extra)
 {
     const char *backend;
-    options_purpose = service->purpose;
-    struct net_settings settings = read_options(service, argc, argv, extra, &backend);
-    service->listener = net_listen(&settings, true);
-    if (service->listener < 0)
+    options_purpose = server->purpose;
+    struct net_settings settings = read_options(server, argc, argv, extra, &backend);
+    server->listener = net_listen(&settings, true);
+    if (server->listener < 0)
         exit(1);
-    service->retry = (struct reactor_timer){.handler = accept_again, .argument = service};
-    service->reactor = reactor_create(backend);
-    if (!service->reactor && backend && errno == EINVAL)
-        warn("--backend %s", backend), options_try_help();
-    if (!service->reactor || reactor_signal(service->reactor, SIGINT, on_signal, service) < 0 ||
-        reactor_signal(service->reactor, SIGTERM, on_signal, service) < 0 ||
-        reactor_add(service->reactor, service->listener, REACTOR_READ, on_listener, service) < 0)
+    server->retry = (struct reactor_timer){.handler = accept_again, .argument = server};
+    server->reactor = reactor_create(backend);
+    if (!server->reactor && backend && errno == EINVAL) {
+        warn("--backend %s", backend);
+        options_try_help();
+    }
+    if (!server->reactor || reactor_signal(server->reactor, SIGINT, begin_stop, server) < 0 ||
+        reactor_signal(server->reactor, SIGTERM, begin_stop, server) < 0 ||
+        reactor_add(server->reactor, server->listener, REACTOR_READ, on_listener, server) < 0)
         err(1, "reactor");
 }
 
-static void run(struct service *service)
+static void run(struct stream_server *server)
 {
-    if (reactor_run(service->reactor) < 0)
-        log_fatal(reactor_backend(service->reactor));
+    if (reactor_run(server->reactor) < 0)
+        log_fatal(reactor_backend(server->reactor));
 }
 
-int service_run(struct service *service)
+int stream_server_run(struct stream_server *server)
 {
-    if (net_announce(service->listener) < 0)
+    if (net_announce(server->listener) < 0)
         return 1;
-    run(service);
-    service->opened.on_empty = reactor_stop;
-    for (struct stream *s = service->opened.first; s; s = stream_next(s))
+    run(server);
+    server->opened.on_empty = reactor_stop;
+    for (struct stream *s = server->opened.first; s; s = stream_next(s))
         stream_stop(s, STOP_MS);
-    if (service->opened.count > 0)
-        run(service);
-    if (service->at_end)
-        service->at_end();
-    reactor_destroy(service->reactor);
+    if (server->opened.count > 0)
+        run(server);
+    if (server->at_end)
+        server->at_end();
+    reactor_destroy(server->reactor);
     return 0;
 }

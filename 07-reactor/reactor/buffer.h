@@ -1,5 +1,5 @@
-/* Bytes that wait: added at the end, used up from the start. There is memory behind it only while
- * there is something in it. {0} is an empty one. */
+/* A queue of bytes: added at the end, used up from the start. It holds memory only while there is
+ * something in it. {0} is an empty buffer. */
 #ifndef BUFFER_H
 #define BUFFER_H
 

@@ -1,5 +1,5 @@
-/* Frames: a length in 4 bytes, most significant first, and so many bytes. TCP carries bytes, not
- * messages; a protocol of messages has to say where each one ends. */
+/* A frame is a length in 4 bytes, most significant first, and that many bytes. TCP carries bytes,
+ * not messages, so a protocol of messages has to say where each one ends. */
 #ifndef FRAME_H
 #define FRAME_H
 

@@ -1,9 +1,12 @@
-/* Buffered connections. A stream is in one of these states, in this order; some may be left out:
+/* Buffered connections. A stream goes through these states, in this order, and may skip some:
  *   open      on_data is called
- *   ended     the peer has ended; on_end was called; we may still send
- *   closing   no more sends from the program: what is unsent goes out, then FIN
- *   lingering FIN is sent; input is thrown away until the peer's FIN
- *   dead      at the end of the turn, on_close and free() */
+ *   ended     the peer has sent FIN, and on_end was called; we may still send
+ *   closing   the program may send no more: what is unsent goes out, then FIN
+ *   lingering our FIN is sent; input is thrown away until the peer's FIN
+ *   dead      at the end of the turn on_close is called, and the stream freed
+ *
+ * on_ready() is a turn of a stream. It receives and flushes, and settle() then decides what comes
+ * next: more of the same, the end, or a new interest. */
 #include "stream.h"
 
 #include <errno.h>
@@ -26,10 +29,10 @@
 
 enum {
     READ_MAX = 16 * 1024,
-    TURN_MESSAGES = 64, /* handed to on_data in one turn, at most; or this many bytes: */
-    TURN_BYTES = 64 * 1024,
-    LOOK_MS = 1000,  /* how often we ask for a peer that is not watched */
-    LEAVE_MS = 1000, /* for a peer that was silent for too long: to read what it is owed */
+    TURN_MESSAGES = 64,     /* on_data gets this many messages in one turn, at most, */
+    TURN_BYTES = 64 * 1024, /* or this many bytes */
+    PEER_CHECK_MS = 1000,   /* how often we check a peer that is not watched for an error */
+    LEAVE_MS = 1000, /* the time that a peer has, after its silence, to read what it is owed */
 };
 
 struct stream {
@@ -40,10 +43,10 @@ struct stream {
     struct stream *previous, *next;
     struct buffer in, out; /* what on_data has left; what is unsent */
     size_t low, high;
-    struct reactor_timer soon;           /* at the end of this turn there is something to do */
+    struct reactor_timer end_of_turn;    /* runs if there is something to do then */
     struct reactor_timer deadline;       /* of closing */
     struct reactor_timer silence;        /* the peer may have been silent for too long */
-    struct reactor_timer look;           /* it is not watched: is it still there? */
+    struct reactor_timer peer_check;     /* the peer is not watched: is it still there? */
     const struct addrinfo *next_address; /* while it connects: the one to try if this fails */
     int64_t moved_ms;                    /* when a byte last moved */
     int idle_ms;                         /* the longest silence; 0: no limit */
@@ -51,12 +54,12 @@ struct stream {
     uint32_t turn; /* in which these were handed to on_data: */
     int turn_messages;
     size_t turn_bytes;
-    int left; /* once stopping: how much had arrived and is not yet read */
+    int unread; /* once stopping: how much had arrived and is not yet read */
     enum { OPEN, ENDED, CLOSING, LINGERING, DEAD } state;
     bool connecting;
-    bool spoken;              /* the peer has: its first message was used up, or it has ended */
+    bool spoken;              /* the peer's first message was used up, or the peer has ended */
     bool more;                /* on_data has not been offered all that is in `in` */
-    bool watched;             /* the reactor waits for something of it */
+    bool watched;             /* the interest is not empty */
     bool paused;              /* by the program */
     bool full;                /* by what is unsent */
     bool reads_while_full;    /* asked for by the program */
@@ -66,60 +69,65 @@ struct stream {
     bool stopping;
 };
 
-/* ------------------------------------------------------------------------- what to wait for --- */
+/* ----------------------------------------------------------------------------- the interest --- */
 
 static bool may_deliver(const struct stream *stream)
 {
     return stream->state == OPEN && !stream->paused && (!stream->full || stream->reads_while_full);
 }
 
-static void wait_for(struct stream *stream)
+static void set_interest(struct stream *stream)
 {
     unsigned interest = stream->blocked ? REACTOR_WRITE : 0U;
     if (!stream->peer_ended && (may_deliver(stream) || stream->state == LINGERING))
         interest |= REACTOR_READ;
     stream->watched = interest != 0;
-    if (!stream->watched && !stream->look.position)
-        (void)reactor_timer_start(stream->reactor, &stream->look, LOOK_MS, 0);
+    if (!stream->watched && !stream->peer_check.position)
+        (void)reactor_timer_start(stream->reactor, &stream->peer_check, PEER_CHECK_MS, 0);
     reactor_modify(stream->reactor, stream->fd, interest);
 }
 
-static void at_end_of_turn(struct stream *stream)
+static void run_at_end_of_turn(struct stream *stream)
 {
-    if (!stream->soon.position && reactor_timer_start(stream->reactor, &stream->soon, 0, 0) < 0) {
-        stream->blocked = true; /* out of memory: when it is writable is nearly as good */
-        wait_for(stream);
+    if (!stream->end_of_turn.position &&
+        reactor_timer_start(stream->reactor, &stream->end_of_turn, 0, 0) < 0) {
+        stream->blocked =
+            true; /* out of memory: wait until it is writable, which is nearly as good */
+        set_interest(stream);
     }
 }
 
-static void die(struct stream *stream, int error)
+static void fail(struct stream *stream, int error)
 {
     if (stream->state == DEAD)
         return;
-    if (error && stream->state != LINGERING) /* a FIN would say that it has got all */
+    if (error && stream->state != LINGERING) /* after a FIN the peer would think that it has all */
         net_reset_on_close(stream->fd);
     stream->state = DEAD;
     stream->error = error;
-    at_end_of_turn(stream);
+    run_at_end_of_turn(stream);
 }
 
-/* The end of it. Only the loop calls this, never a function of stream.h. */
-static void bury(struct stream *stream)
+/* Only the loop calls this, never a function of stream.h. */
+static void destroy(struct stream *stream)
 {
     struct stream_list *list = stream->list;
     struct reactor *reactor = stream->reactor;
     reactor_remove(stream->reactor, stream->fd);
     if (stream->handlers->on_close)
         stream->handlers->on_close(stream, stream->error);
-    reactor_timer_stop(stream->reactor, &stream->soon); /* on_close may have started some */
+    reactor_timer_stop(stream->reactor, &stream->end_of_turn); /* on_close may have started some */
     reactor_timer_stop(stream->reactor, &stream->deadline);
     reactor_timer_stop(stream->reactor, &stream->silence);
-    reactor_timer_stop(stream->reactor, &stream->look);
+    reactor_timer_stop(stream->reactor, &stream->peer_check);
     close(stream->fd);
     free(stream->in.bytes);
     free(stream->out.bytes);
     if (list) {
-        *(stream->previous ? &stream->previous->next : &list->first) = stream->next;
+        if (stream->previous)
+            stream->previous->next = stream->next;
+        else
+            list->first = stream->next;
         if (stream->next)
             stream->next->previous = stream->previous;
         list->count--;
@@ -161,7 +169,7 @@ static int next_socket(const struct addrinfo **to)
     return fd;
 }
 
-/* What the kernel has against this connection: 0, or an errno. It tells each error once. */
+/* The error that the kernel has noted for this connection, or 0. It reports each error once. */
 static int pending_error(int fd)
 {
     int error = 0;
@@ -171,8 +179,8 @@ static int pending_error(int fd)
     return error;
 }
 
-/* It is connected, or that has failed: then another socket takes its place, with the next address.
- * What is unsent waits meanwhile. */
+/* The stream is connected, or that has failed: then another socket takes its place, for the next
+ * address. What is unsent waits meanwhile. */
 static void finish_connecting(struct stream *stream)
 {
     int error = pending_error(stream->fd);
@@ -183,7 +191,7 @@ static void finish_connecting(struct stream *stream)
     if (fd >= 0 && reactor_add(stream->reactor, fd, REACTOR_WRITE, on_ready, stream) < 0)
         fd = close_keeping_errno(fd);
     if (fd < 0) {
-        die(stream, error);
+        fail(stream, error);
         return;
     }
     reactor_remove(stream->reactor, stream->fd);
@@ -200,9 +208,9 @@ static void send_fin(struct stream *stream)
         shutdown(stream->fd, SHUT_WR);
     stream->fin_sent = true;
     if (stream->state == ENDED || stream->state == CLOSING)
-        stream->state = LINGERING; /* ended by stream_stop(): the peer's FIN is still to come */
+        stream->state = LINGERING; /* after stream_stop() the peer's FIN is still to come */
     if (stream->peer_ended && stream->state != OPEN)
-        die(stream, 0);
+        fail(stream, 0);
 }
 
 static void flush(struct stream *stream)
@@ -211,7 +219,7 @@ static void flush(struct stream *stream)
     if (buffer_length(out) > 0) {
         ssize_t sent = send(stream->fd, out->bytes + out->start, buffer_length(out), MSG_NOSIGNAL);
         if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-            die(stream, errno);
+            fail(stream, errno);
             return;
         }
         if (sent > 0) {
@@ -224,14 +232,14 @@ static void flush(struct stream *stream)
         stream->full = false;
         if (stream->handlers->on_drain)
             stream->handlers->on_drain(stream);
-        stream->more = buffer_length(&stream->in) > 0; /* left because of that, perhaps */
+        stream->more = buffer_length(&stream->in) > 0; /* perhaps left because it was full */
     }
     if (buffer_length(out) == 0 && stream->finishing)
         send_fin(stream);
 }
 
-/* The limit for the first message is over; the one for silence begins. */
-static void has_spoken(struct stream *stream)
+/* The time limit for the first message ends, and the one for silence begins. */
+static void first_message_came(struct stream *stream)
 {
     if (stream->spoken)
         return;
@@ -241,7 +249,7 @@ static void has_spoken(struct stream *stream)
         (void)reactor_timer_start(stream->reactor, &stream->silence, stream->idle_ms, 0);
 }
 
-/* Has so much been handed over that now it is the others' turn? */
+/* Has on_data had so much in this turn that other streams come first now? */
 static bool turn_is_over(struct stream *stream)
 {
     if (stream->turn != reactor_turn(stream->reactor)) {
@@ -252,42 +260,43 @@ static bool turn_is_over(struct stream *stream)
     return stream->turn_messages >= TURN_MESSAGES || stream->turn_bytes >= TURN_BYTES;
 }
 
-/* Hands over what is there, or as much of it as a turn allows, and keeps what is left. */
+/* Hands on_data what is there, or as much as a turn allows, and keeps what on_data has left.
+ * `fresh` has just arrived; it goes behind what was kept before. */
 static void deliver(struct stream *stream, const char *fresh, size_t length)
 {
     bool held = buffer_length(&stream->in) > 0;
     if (held && buffer_add(&stream->in, fresh, length) < 0) {
-        die(stream, ENOMEM);
+        fail(stream, ENOMEM);
         return;
     }
     const char *bytes = held ? stream->in.bytes + stream->in.start : fresh;
-    size_t all = held ? buffer_length(&stream->in) : length, used = 0, now = 1;
-    while (used < all && now > 0 && may_deliver(stream) && !turn_is_over(stream)) {
-        now = stream->handlers->on_data(stream, bytes + used, all - used);
-        used += now;
+    size_t all = held ? buffer_length(&stream->in) : length, used = 0, message = 1;
+    while (used < all && message > 0 && may_deliver(stream) && !turn_is_over(stream)) {
+        message = stream->handlers->on_data(stream, bytes + used, all - used);
+        used += message;
         stream->turn_messages++;
-        stream->turn_bytes += now;
+        stream->turn_bytes += message;
     }
-    stream->more = used < all && now > 0;
+    stream->more = used < all && message > 0;
     if (used > 0)
-        has_spoken(stream);
+        first_message_came(stream);
     if (held)
         buffer_use(&stream->in, stream->state == OPEN ? used : all);
     else if (stream->state == OPEN && buffer_add(&stream->in, bytes + used, all - used) < 0)
-        die(stream, ENOMEM);
+        fail(stream, ENOMEM);
     if (!stream->more && buffer_length(&stream->in) > STREAM_INPUT_MAX)
-        die(stream, EMSGSIZE);
+        fail(stream, EMSGSIZE);
 }
 
-/* The peer has ended, or we have read all that had arrived before the stop. on_data has been
- * offered all of it: see settle(). */
+/* Calls on_end if the peer has ended, or if we have read all that had arrived before the stop.
+ * on_data has been offered all of it: see settle(). */
 static void end_input(struct stream *stream)
 {
-    bool ended = stream->peer_ended || (stream->stopping && stream->left == 0);
+    bool ended = stream->peer_ended || (stream->stopping && stream->unread == 0);
     if (!ended || !may_deliver(stream))
         return;
     stream->state = ENDED;
-    has_spoken(stream);
+    first_message_came(stream);
     if (stream->handlers->on_end)
         stream->handlers->on_end(stream,
                                  stream->in.bytes ? stream->in.bytes + stream->in.start : "",
@@ -295,7 +304,7 @@ static void end_input(struct stream *stream)
     else
         stream_close(stream, 0);
     buffer_use(&stream->in, buffer_length(&stream->in));
-    if (stream->fin_sent) /* before this end: now that is all */
+    if (stream->fin_sent) /* the program finished first, so this is the end of both directions */
         send_fin(stream);
 }
 
@@ -303,35 +312,36 @@ static void receive(struct stream *stream)
 {
     char bytes[READ_MAX];
     size_t room = sizeof bytes;
-    if (stream->state == OPEN && stream->stopping && stream->left < READ_MAX)
-        room = (size_t)stream->left;
-    if (room == 0 || (stream->state == OPEN && stream->more)) /* what is here comes first */
+    if (stream->state == OPEN && stream->stopping && stream->unread < READ_MAX)
+        room = (size_t)stream->unread;
+    if (room == 0 || (stream->state == OPEN && stream->more)) /* on_data gets what is here first */
         return;
     ssize_t received = recv(stream->fd, bytes, room, 0);
     if (received < 0) {
         if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-            die(stream, errno);
+            fail(stream, errno);
         return;
     }
-    stream->left -= stream->stopping ? (int)received : 0;
+    if (stream->stopping)
+        stream->unread -= (int)received;
     stream->peer_ended = received == 0;
     stream->moved_ms = reactor_now_ms(stream->reactor);
     if (stream->state == OPEN)
         deliver(stream, bytes, (size_t)received);
     else if (stream->peer_ended && stream->fin_sent)
-        die(stream, 0);
+        fail(stream, 0);
 }
 
 static void settle(struct stream *stream)
 {
     if (stream->more && may_deliver(stream))
-        at_end_of_turn(stream); /* of the next one, if this one has had its part */
+        run_at_end_of_turn(stream); /* of the next turn, if this one is over for the stream */
     else if (stream->state == OPEN)
         end_input(stream);
     if (stream->state == DEAD)
-        bury(stream);
+        destroy(stream);
     else
-        wait_for(stream);
+        set_interest(stream);
 }
 
 static void on_ready(struct reactor *reactor, int fd, unsigned ready, void *argument)
@@ -339,7 +349,7 @@ static void on_ready(struct reactor *reactor, int fd, unsigned ready, void *argu
     struct stream *stream = argument;
     (void)reactor, (void)fd;
     if (ready & REACTOR_ERROR)
-        die(stream, EIO);
+        fail(stream, EIO);
     if (stream->connecting && stream->state != DEAD)
         finish_connecting(stream);
     if (ready & REACTOR_WRITE && stream->state != DEAD && !stream->connecting)
@@ -349,7 +359,7 @@ static void on_ready(struct reactor *reactor, int fd, unsigned ready, void *argu
     settle(stream);
 }
 
-static void on_soon(struct reactor *reactor, struct reactor_timer *timer)
+static void on_end_of_turn(struct reactor *reactor, struct reactor_timer *timer)
 {
     struct stream *stream = timer->argument;
     (void)reactor;
@@ -363,7 +373,7 @@ static void on_soon(struct reactor *reactor, struct reactor_timer *timer)
 static void on_deadline(struct reactor *reactor, struct reactor_timer *timer)
 {
     (void)reactor;
-    die(timer->argument, ETIMEDOUT);
+    fail(timer->argument, ETIMEDOUT);
 }
 
 static void on_silence(struct reactor *reactor, struct reactor_timer *timer)
@@ -372,7 +382,7 @@ static void on_silence(struct reactor *reactor, struct reactor_timer *timer)
     int64_t left = stream->moved_ms + stream->idle_ms - reactor_now_ms(reactor);
     if (stream->state >= CLOSING)
         return;
-    if (stream->spoken && left > 0) /* it was not silent all the time */
+    if (stream->spoken && left > 0) /* bytes have moved since the timer was started */
         (void)reactor_timer_start(reactor, timer, left, 0);
     else if (stream->handlers->on_silence)
         stream->handlers->on_silence(stream);
@@ -380,16 +390,16 @@ static void on_silence(struct reactor *reactor, struct reactor_timer *timer)
         stream_close(stream, LEAVE_MS);
 }
 
-/* No backend tells us of a descriptor of which nothing is wanted, and a recv() would take bytes. */
-static void on_look(struct reactor *reactor, struct reactor_timer *timer)
+/* No backend reports a descriptor without an interest, and a recv() would take bytes. */
+static void check_peer(struct reactor *reactor, struct reactor_timer *timer)
 {
     struct stream *stream = timer->argument;
     int error = stream->watched ? 0 : pending_error(stream->fd);
     (void)reactor;
     if (error)
-        die(stream, error);
+        fail(stream, error);
     else
-        wait_for(stream); /* which looks again, if it is still not watched */
+        set_interest(stream); /* starts this timer again if the peer is still not watched */
 }
 
 /* ------------------------------------------------------------------------- for the program --- */
@@ -405,10 +415,10 @@ struct stream *stream_open(struct reactor *reactor, int fd, const struct stream_
                                   .list = list,
                                   .low = STREAM_LOW,
                                   .high = STREAM_HIGH,
-                                  .soon = {.handler = on_soon, .argument = stream},
+                                  .end_of_turn = {.handler = on_end_of_turn, .argument = stream},
                                   .deadline = {.handler = on_deadline, .argument = stream},
                                   .silence = {.handler = on_silence, .argument = stream},
-                                  .look = {.handler = on_look, .argument = stream},
+                                  .peer_check = {.handler = check_peer, .argument = stream},
                                   .fd = fd};
     if (!stream || reactor_add(reactor, fd, REACTOR_READ, on_ready, stream) < 0) {
         free(stream);
@@ -438,8 +448,8 @@ struct stream *stream_connect(struct reactor *reactor, const struct addrinfo *to
     }
     stream->next_address = to;
     stream->connecting = true;
-    stream->blocked = true; /* neither data nor FIN may be sent before it is connected */
-    wait_for(stream);
+    stream->blocked = true; /* it may send neither data nor FIN before it is connected */
+    set_interest(stream);
     return stream;
 }
 
@@ -453,38 +463,38 @@ int stream_send(struct stream *stream, const void *bytes, size_t length)
         return -1;
     stream->full = stream->full || buffer_length(&stream->out) >= stream->high;
     if (stream->full)
-        wait_for(stream);
+        set_interest(stream);
     if (!stream->blocked)
-        at_end_of_turn(stream);
+        run_at_end_of_turn(stream);
     return 0;
 }
 
 void stream_pause(struct stream *stream)
 {
     stream->paused = true;
-    wait_for(stream);
+    set_interest(stream);
 }
 
 void stream_resume(struct stream *stream)
 {
     stream->paused = false;
-    stream->more = buffer_length(&stream->in) > 0; /* left because of that, perhaps */
-    at_end_of_turn(stream);
+    stream->more = buffer_length(&stream->in) > 0; /* perhaps left because of the pause */
+    run_at_end_of_turn(stream);
 }
 
 void stream_finish(struct stream *stream)
 {
     stream->finishing = true;
-    at_end_of_turn(stream);
+    run_at_end_of_turn(stream);
 }
 
 static void limit(struct stream *stream, int within_ms)
 {
     int64_t due = reactor_now_ms(stream->reactor) + within_ms;
     if (within_ms <= 0 || (stream->deadline.position > 0 && stream->deadline.due <= due))
-        return; /* none, or the limit that is set already is shorter */
+        return; /* there is none, or a shorter one is set already */
     if (reactor_timer_start(stream->reactor, &stream->deadline, within_ms, 0) < 0)
-        die(stream, ENOMEM);
+        fail(stream, ENOMEM);
 }
 
 void stream_close(struct stream *stream, int within_ms)
@@ -500,8 +510,8 @@ void stream_stop(struct stream *stream, int within_ms)
 {
     if (stream->state == OPEN && !stream->stopping) {
         stream->stopping = true;
-        (void)ioctl(stream->fd, FIONREAD, &stream->left); /* it stays 0 if that fails */
-        at_end_of_turn(stream);
+        (void)ioctl(stream->fd, FIONREAD, &stream->unread); /* it stays 0 if that fails */
+        run_at_end_of_turn(stream);
     }
     if (stream->state != DEAD)
         limit(stream, within_ms);
@@ -520,7 +530,7 @@ int stream_limit_silence(struct stream *stream, int first_ms, int idle_ms)
 
 void stream_abort(struct stream *stream)
 {
-    die(stream, ECANCELED);
+    fail(stream, ECANCELED);
 }
 
 void stream_set_marks(struct stream *stream, size_t low, size_t high)

@@ -1,27 +1,26 @@
-/* Buffered connections on a reactor. You are handed what has arrived, and you send; partial sends,
- * full buffers, the other side's end and errors are dealt with here.
+/* Buffered connections on a reactor. A stream hands you what has arrived, and you send; it deals
+ * with partial sends, full buffers, the peer's end and errors.
  *
- * What the echo server promises is offered to every protocol:
+ * It gives every protocol what the echo server promises:
  * - Half-close: after the peer's FIN everything unsent is still sent, then FIN, then close().
  * - Backpressure: while `high` bytes or more are unsent, nothing is read, until `low` are left.
  * - Turns: a turn is one recv() of at most 16 KiB, one or two send()s, and at most 64 messages for
- *   on_data, fewer if these have 64 KiB. The rest waits for the next turn. The others come first,
- *   so that nobody waits for long.
- * - Idle costs nothing: buffers exist only while there is something in them.
- * - No RST on close: what the peer goes on sending is read and thrown away until its FIN, since
- *   close() with unread input destroys data in flight (RFC 1122 section 4.2.2.13).
- * - RST on an error: a time limit, an abort, a lack of memory or any other error resets the
- *   connection, because after a FIN the peer would take what it has for all. RST also throws away
+ *   on_data, fewer if these have 64 KiB. The rest waits for the next turn, so that no other stream
+ *   waits for long.
+ * - Idle streams hold no buffer: a buffer exists only while there is something in it.
+ * - No RST on close: after our FIN the stream reads on, and throws away, until the peer's FIN.
+ *   close() with unread input would destroy data in flight (RFC 1122 section 4.2.2.13).
+ * - RST on an error: a time limit, an abort, a lack of memory or another error resets the
+ *   connection, because after a FIN the peer would think that it has everything. RST also discards
  *   what the kernel has taken from us and not yet sent. A stream that has sent everything and its
  *   FIN, and only waits for the peer's, is closed without RST.
  *
- * What is sent during a turn leaves at its end, in one send() (what a timer sends, at the end of
- * the next, which follows at once). So no handler is ever called from inside one of these
- * functions, and no stream vanishes while you walk over many: on_close comes from the loop. A
- * stream and its list belong to the reactor's thread. Streams that are left when their reactor is
- * destroyed are lost.
+ * What you send during a turn leaves at its end, in one send(). (What a timer sends leaves at the
+ * end of the next turn, which follows at once.) So these functions never call a handler, and no
+ * stream vanishes while you walk over many: on_close comes from the loop. A stream and its list
+ * belong to the reactor's thread. Streams that are left when their reactor is destroyed are lost.
  *
- * A system without MSG_NOSIGNAL sends SIGPIPE for a lost peer: the program has to ignore it. */
+ * On a system without MSG_NOSIGNAL a lost peer causes SIGPIPE: the program has to ignore it. */
 #ifndef STREAM_H
 #define STREAM_H
 
@@ -39,27 +38,28 @@ enum {
 };
 
 struct stream_handlers {
-    /* These bytes have arrived. Returns how many it has used up: one message, or all. It is called
-     * again with the rest until it returns 0; the rest then waits for more to arrive, or for
-     * stream_resume(), or for unsent bytes to fall to `low`. The bytes are valid during the call.
-     */
+    /* These bytes have arrived. Returns how many it has used up: one message, or all. The stream
+     * calls it again with the rest until it returns 0. The rest then waits for more to arrive, or
+     * for stream_resume(), or for unsent bytes to fall to `low`. The bytes are valid during the
+     * call. */
     size_t (*on_data)(struct stream *stream, const char *bytes, size_t length);
 
-    /* The peer has sent FIN, or stream_stop() was called. rest: what on_data had left. NULL: all
-     * that is unsent is sent, then the stream is closed; so do it yourself, now or later. */
+    /* The peer has sent FIN, or stream_stop() was called. rest: what on_data had left. It has to
+     * close the stream, now or later. If it is NULL, all that is unsent is sent, and the stream
+     * closed. */
     void (*on_end)(struct stream *stream, const char *rest, size_t length);
 
     /* What was unsent fell from `high` to `low`. May be NULL. */
     void (*on_drain)(struct stream *stream);
 
-    /* The last call: afterwards the stream is freed; nothing can be sent any more. error: 0 if it
-     * ended in peace, else an errno: ECONNRESET, EPIPE, ETIMEDOUT (a time limit), EMSGSIZE
-     * (STREAM_INPUT_MAX), ENOMEM, EIO (no errno was told), ECANCELED (stream_abort()). May be
-     * NULL. */
+    /* The last call: nothing can be sent any more, and afterwards the stream is freed. error: 0 if
+     * both sides have ended, otherwise an errno: ECONNRESET, EPIPE, ETIMEDOUT (a time limit),
+     * EMSGSIZE (STREAM_INPUT_MAX), ENOMEM, EIO (no errno is known), ECANCELED (stream_abort()). May
+     * be NULL. */
     void (*on_close)(struct stream *stream, int error);
 
-    /* The peer has been silent for as long as stream_limit_silence() allows. NULL: the stream is
-     * closed, as by stream_close() within a second; so do it yourself. */
+    /* The peer has been silent for as long as stream_limit_silence() allows. It has to close the
+     * stream. If it is NULL, the stream is closed, as by stream_close() within a second. */
     void (*on_silence)(struct stream *stream);
 };
 
@@ -77,11 +77,10 @@ struct stream *stream_next(const struct stream *stream);
 struct stream *stream_open(struct reactor *reactor, int fd, const struct stream_handlers *handlers,
                            struct stream_list *list, void *argument);
 
-/* The same for a new connection. It tries these addresses in turn, the next one when one has
- * failed, and gives each as long as the kernel does. You may send at once; stream_fd() may change
- * until it is connected. on_close says if all have failed, ECONNREFUSED or another. The list must
- * stay until the first on_data or on_close. NULL with errno if it could not even begin.
- * getaddrinfo(3), connect(2) */
+/* The same for a new connection. It tries these addresses in turn, each for as long as the kernel
+ * does. You may send at once; stream_fd() may change until it is connected. If all addresses fail,
+ * on_close gets ECONNREFUSED or another errno. The list must stay until the first on_data or
+ * on_close. NULL with errno if it could not even begin. getaddrinfo(3), connect(2) */
 struct stream *stream_connect(struct reactor *reactor, const struct addrinfo *to,
                               const struct stream_handlers *handlers, struct stream_list *list,
                               void *argument);
@@ -91,9 +90,9 @@ void stream_set_argument(struct stream *stream, void *argument);
 struct reactor *stream_reactor(const struct stream *stream);
 int stream_fd(const struct stream *stream);
 
-/* Copies the bytes, to be sent at the end of the turn and later. There is no upper bound: who
- * sends more than the peer asked for should look at stream_unsent(). ENOMEM; EPIPE: it is closing,
- * or was finished. */
+/* Copies the bytes, to be sent at the end of the turn and later. There is no upper bound: if you
+ * send more than the peer asked for, look at stream_unsent(). ENOMEM; EPIPE: it is closing, or was
+ * finished. */
 int stream_send(struct stream *stream, const void *bytes, size_t length);
 size_t stream_unsent(const struct stream *stream);
 void stream_set_marks(struct stream *stream, size_t low, size_t high);
@@ -103,28 +102,28 @@ void stream_set_marks(struct stream *stream, size_t low, size_t high);
  * for the other to read would wait forever. */
 void stream_read_while_full(struct stream *stream);
 
-/* No on_data until resumed. The peer, if it goes on sending, has to wait. If it is reset meanwhile,
- * on_close tells you within about a second: no backend reports on a descriptor that is not watched,
- * so a timer asks the kernel. */
+/* No on_data until stream_resume(). A peer that goes on sending has to wait. If it resets the
+ * connection meanwhile, on_close tells you within about a second: no backend reports a descriptor
+ * without an interest, so a timer asks the kernel. */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 
-/* Sends what is unsent, then FIN; what still arrives is handed over as before (half-close). */
+/* Sends what is unsent, then FIN. on_data still gets what arrives (half-close). */
 void stream_finish(struct stream *stream);
 
-/* No on_data any more; sends what is unsent, then FIN, waits for the peer's FIN. within_ms: the
+/* No on_data any more. Sends what is unsent, then FIN, and waits for the peer's FIN. within_ms: the
  * time limit for all of it, ETIMEDOUT; 0: none, and a peer that does not leave keeps its stream. */
 void stream_close(struct stream *stream, int within_ms);
 
-/* For a server that stops: as if the peer's FIN came after what has arrived until now. */
+/* For a server that stops: behaves as if the peer's FIN came after what has arrived until now. */
 void stream_stop(struct stream *stream, int within_ms);
 
 /* Closes at the end of this turn, with RST, and throws away what is unsent. */
 void stream_abort(struct stream *stream);
 
-/* Time limits, from now on; on_silence is called when one is over. first_ms: for the first message,
- * that is until on_data has used something up, or the peer has sent FIN. idle_ms: afterwards, for
- * each silence, in which no byte goes either way. 0: no limit. ENOMEM. */
+/* Sets time limits, from now on; on_silence is called when one is over. first_ms: until on_data has
+ * used something up, or the peer has sent FIN. idle_ms: afterwards, for each silence, in which no
+ * byte goes either way. 0: no limit. ENOMEM. */
 int stream_limit_silence(struct stream *stream, int first_ms, int idle_ms);
 
 #endif

@@ -566,7 +566,7 @@ Test(programs, a_first_message_has_thirty_seconds)
         struct program program = program_start(variable[i], "--help", "/dev/null");
         take_all(program.out, text, sizeof text);
         cr_expect(strstr(text, "--first-message-timeout SECONDS\n") &&
-                      strstr(text, "without a whole message by then (30; 0: never)\n"),
+                      strstr(text, "without a whole message by then (default: 30; 0: never)\n"),
                   "%s: '%s'", variable[i], text);
         cr_expect_eq(program_end(&program, 5000), 0);
     }

@@ -696,11 +696,11 @@ ON_EVERY_BACKEND(sending_to_many_some_of_whom_are_lost)
 }
 
 /* In every server that is made of streams, as long as its user says nothing else. */
-Test(service, a_first_message_has_thirty_seconds)
+Test(server, a_first_message_has_thirty_seconds)
 {
-    struct service service = {0};
+    struct stream_server server = {0};
     char *arguments[] = {(char[]){"test"}, (char[]){"--port"}, (char[]){"0"}, NULL};
-    service_open(&service, 3, arguments, NULL);
-    cr_expect_eq(service.first_ms, 30 * 1000);
-    cr_expect_eq(service.idle_ms, 0, "never");
+    stream_server_open(&server, 3, arguments, NULL);
+    cr_expect_eq(server.first_ms, 30 * 1000);
+    cr_expect_eq(server.idle_ms, 0, "never");
 }
