@@ -93,8 +93,8 @@ struct sleeper {
     LIST_ENTRY(sleeper) link;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;                /* for the list */
-static LIST_HEAD(, sleeper) sleepers = LIST_HEAD_INITIALIZER(sleepers); /* queue(3) */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;                    /* for the list */
+static LIST_HEAD(list, sleeper) sleepers = LIST_HEAD_INITIALIZER(sleepers); /* queue(3) */
 
 /* Returns 0 or an error number. The thread gets its struct sleeper, and ends with list_remove(). */
 static int start_thread(void *(*function)(void *), int fd)

@@ -68,8 +68,9 @@ static int listen_on(const struct addrinfo *address, const struct net_settings *
 static void raise_descriptor_limit(void)
 {
     enum { MACOS_MAX = 10240 };
-    struct rlimit limit = {0};
-    getrlimit(RLIMIT_NOFILE, &limit);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
     rlim_t before = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0 && before < MACOS_MAX) {

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -14,6 +15,7 @@
 #ifdef __linux__
 #include <sys/syscall.h>
 #endif
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "conn.h"
@@ -215,7 +217,7 @@ static void parse_number(const char *text)
 }
 
 #define NOT_A_NUMBER(name, text)                                                                   \
-    Test(options_number, name, .exit_code = 2)                                                         \
+    Test(options_number, name, .exit_code = 2)                                                     \
     {                                                                                              \
         parse_number(text);                                                                        \
     }
@@ -371,4 +373,85 @@ Test(conn_table, finds_by_descriptor_and_reuses_slots)
     cr_expect_not_null(conn_open(&table, fds[7]));
     conn_table_free(&table);
     cr_expect_eq(fcntl(fds[0], F_GETFD), -1);
+}
+
+Test(net, a_deadline_is_none_or_ahead_or_over)
+{
+    int64_t now = net_now_ms();
+    cr_expect_eq(net_ms_left(0), -1, "none: forever");
+    cr_expect_eq(net_ms_left(now), 0);
+    cr_expect_eq(net_ms_left(now - 5000), 0, "never less than 0");
+    int left = net_ms_left(now + 60000);
+    cr_expect(left > 50000 && left <= 60000, "%d ms", left);
+}
+
+Test(net, a_client_that_is_turned_away_is_closed_and_logged, .timeout = 10)
+{
+    FILE *said = tmpfile();
+    struct pair pair = open_pair();
+    char byte;
+    dup2(fileno(said), STDERR_FILENO);
+    net_turn_away(pair.server, "no room");
+    cr_expect_eq(times_said(said, "turned away: no room"), 1);
+    cr_expect_eq(fcntl(pair.server, F_GETFD), -1);
+    cr_expect_eq(recv(pair.client, &byte, 1, 0), 0);
+}
+
+Test(conn, release_leaves_the_descriptor_to_the_caller, .timeout = 10)
+{
+    struct pair pair = open_pair();
+    struct conn_table table = {0};
+    struct conn *conn = conn_open(&table, pair.server);
+    cr_assert_not_null(conn);
+    cr_expect_eq(conn_release(conn), pair.server);
+    cr_expect_null(conn_at(&table, pair.server));
+    cr_expect_neq(fcntl(pair.server, F_GETFD), -1, "it is open");
+    conn_table_free(&table);
+}
+
+/* ---- options.h: the stop signals ---- */
+
+static volatile sig_atomic_t handled;
+
+static void on_stop_signal(int signal)
+{
+    handled = signal;
+}
+
+Test(options, a_blocked_stop_signal_is_pending)
+{
+    sigset_t signals = stop_signals_block();
+    cr_expect(sigismember(&signals, SIGINT) == 1 && sigismember(&signals, SIGTERM) == 1);
+    cr_expect_not(stop_signals_pending());
+    raise(SIGTERM); /* which would end this process */
+    cr_expect(stop_signals_pending());
+    int got;
+    sigwait(&signals, &got);
+    cr_expect_eq(got, SIGTERM);
+    cr_expect_not(stop_signals_pending());
+    raise(SIGINT);
+    cr_expect(stop_signals_pending());
+}
+
+Test(options, a_handled_stop_signal_interrupts_a_call, .timeout = 10)
+{
+    int ends[2];
+    char byte;
+    cr_assert_eq(pipe(ends), 0);
+    stop_signals_handle(on_stop_signal);
+    raise(SIGINT);
+    cr_expect_eq(handled, SIGINT);
+    pid_t parent = getpid(), child = fork();
+    if (child == 0) { /* a signal that comes too early interrupts nothing: send it again */
+        for (int i = 0; i < 500; i++) {
+            usleep(10000);
+            kill(parent, SIGTERM);
+        }
+        _exit(0);
+    }
+    cr_expect_eq(read(ends[0], &byte, 1), -1);
+    cr_expect_eq(errno, EINTR, "no SA_RESTART");
+    cr_expect_eq(handled, SIGTERM);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
 }
