@@ -56,7 +56,7 @@ char *chat_error_json(const char *error)
 /* The length of the UTF-8 character at text, and its number; 0 if it is none (RFC 3629). */
 static size_t decode(const unsigned char *text, size_t length, uint32_t *number)
 {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    static const uint32_t min[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t n = text[0] < 0x80 ? 1 : text[0] >> 5 == 6 ? 2 : text[0] >> 4 == 14 ? 3 : 4;
     if (n > length || (n == 4 && text[0] >> 3 != 30))
         return 0;
@@ -67,7 +67,7 @@ static size_t decode(const unsigned char *text, size_t length, uint32_t *number)
         *number = *number << 6 | (text[i] & 0x3fU);
     }
     bool surrogate = *number >= 0xd800 && *number < 0xe000;
-    return *number < least[n] || *number > 0x10ffff || surrogate ? 0 : n;
+    return *number < min[n] || *number > 0x10ffff || surrogate ? 0 : n;
 }
 
 static bool harmless(uint32_t c)

@@ -1,5 +1,9 @@
 /* The chat's client: standard input and the socket in one loop, so that messages appear while you
- * type. (What you are typing stays in the terminal's line; a message may be shown beside it.)
+ * type.
+ *
+ *     build/07-reactor/chat-client --port 7100 --user ann
+ *
+ * (What you are typing stays in the terminal's line; a message may be shown beside it.)
  *
  * Standard input is left as it is: O_NONBLOCK would belong to the terminal, and so to the shell and
  * every other program that writes there. A read() after readiness does not block.
@@ -62,7 +66,9 @@ static void say_lines(void)
         if (line > CHAT_LINE_MAX) {
             for (line = CHAT_LINE_MAX; line > 0 && ((unsigned char)bytes[line] >> 6) == 2;)
                 line--;
-            used = line = line > 0 ? line : CHAT_LINE_MAX;
+            if (line == 0) /* no character begins here: it is not UTF-8 */
+                line = CHAT_LINE_MAX;
+            used = line;
         } else if (!end && !client.ended) {
             return;
         }

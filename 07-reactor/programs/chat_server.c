@@ -1,6 +1,8 @@
 /* A chat room. What one member says goes to all of them, as one frame of JSON (frame.h, chat.h).
  * The first frame gives its sender's name; an empty text only enters. A member that breaks the
- * protocol, or reads too slowly, is told so and has to leave: the others never wait. */
+ * protocol, or reads too slowly, is told so and has to leave: the others never wait.
+ *
+ *     build/07-reactor/chat-server --port 7100 */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -7,7 +7,9 @@
  * clients, so their count of jobs needs no lock.
  *
  * The program cannot call a job back at its own end either, and does not wait for it. A client that
- * has no answer a second after the signal gets RST. */
+ * has no answer a second after the signal gets RST.
+ *
+ *     build/07-reactor/offload --port 7103 --slow 1000 */
 #include <err.h>
 #include <netdb.h>
 #include <netinet/in.h>

@@ -1,7 +1,9 @@
 /* A relay connects each client to another server, and passes every byte on, both ways. Half-close
  * and backpressure come with the streams. The relay does not understand what it passes on: it may
  * be complete only when it ends with FIN. So it passes every other end on as RST: a reset, a time
- * limit, a lack of memory. The first message, for its time limit, is the client's first byte. */
+ * limit, a lack of memory. The first message, for its time limit, is the client's first byte.
+ *
+ *     build/07-reactor/relay --port 7102 --to-port 7101 */
 #include <err.h>
 #include <netdb.h>
 #include <sys/socket.h>

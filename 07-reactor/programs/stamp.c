@@ -1,4 +1,6 @@
-/* A protocol in twenty lines: each line is answered with "[time] line". */
+/* A protocol in twenty lines: the server answers each line with "[time] line".
+ *
+ *     build/07-reactor/stamp --port 7101 */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>

@@ -69,138 +69,50 @@ struct stream {
     bool stopping;
 };
 
-/* ----------------------------------------------------------------------------- the interest --- */
-
-static bool may_deliver(const struct stream *stream)
-{
-    return stream->state == OPEN && !stream->paused && (!stream->full || stream->reads_while_full);
-}
-
-static void set_interest(struct stream *stream)
-{
-    unsigned interest = stream->blocked ? REACTOR_WRITE : 0U;
-    if (!stream->peer_ended && (may_deliver(stream) || stream->state == LINGERING))
-        interest |= REACTOR_READ;
-    stream->watched = interest != 0;
-    if (!stream->watched && !stream->peer_check.position)
-        (void)reactor_timer_start(stream->reactor, &stream->peer_check, PEER_CHECK_MS, 0);
-    reactor_modify(stream->reactor, stream->fd, interest);
-}
-
-static void run_at_end_of_turn(struct stream *stream)
-{
-    if (!stream->end_of_turn.position &&
-        reactor_timer_start(stream->reactor, &stream->end_of_turn, 0, 0) < 0) {
-        stream->blocked =
-            true; /* out of memory: wait until it is writable, which is nearly as good */
-        set_interest(stream);
-    }
-}
-
-static void fail(struct stream *stream, int error)
-{
-    if (stream->state == DEAD)
-        return;
-    if (error && stream->state != LINGERING) /* after a FIN the peer would think that it has all */
-        net_reset_on_close(stream->fd);
-    stream->state = DEAD;
-    stream->error = error;
-    run_at_end_of_turn(stream);
-}
-
-/* Only the loop calls this, never a function of stream.h. */
-static void destroy(struct stream *stream)
-{
-    struct stream_list *list = stream->list;
-    struct reactor *reactor = stream->reactor;
-    reactor_remove(stream->reactor, stream->fd);
-    if (stream->handlers->on_close)
-        stream->handlers->on_close(stream, stream->error);
-    reactor_timer_stop(stream->reactor, &stream->end_of_turn); /* on_close may have started some */
-    reactor_timer_stop(stream->reactor, &stream->deadline);
-    reactor_timer_stop(stream->reactor, &stream->silence);
-    reactor_timer_stop(stream->reactor, &stream->peer_check);
-    close(stream->fd);
-    free(stream->in.bytes);
-    free(stream->out.bytes);
-    if (list) {
-        if (stream->previous)
-            stream->previous->next = stream->next;
-        else
-            list->first = stream->next;
-        if (stream->next)
-            stream->next->previous = stream->previous;
-        list->count--;
-    }
-    free(stream);
-    if (list && list->count == 0 && list->on_empty)
-        list->on_empty(reactor);
-}
-
-/* ------------------------------------------------------------------------------ connecting --- */
-
+/* A turn of a stream: what has arrived goes to on_data, and what is unsent goes out. Then settle()
+ * decides what comes next. */
 static void on_ready(struct reactor *reactor, int fd, unsigned ready, void *argument);
+static void receive(struct stream *stream);
+static void deliver(struct stream *stream, const char *fresh, size_t length);
+static void flush(struct stream *stream);
+static void settle(struct stream *stream);
 
-static int close_keeping_errno(int fd)
-{
-    int error = errno;
-    close(fd);
-    errno = error;
-    return -1;
-}
-
-static bool begin_to_connect(int fd, const struct addrinfo *to)
-{
-    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
-        return false;
-    return connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS;
-}
-
-/* A socket for the first of these addresses that does not fail at once. *to: the one after it. */
-static int next_socket(const struct addrinfo **to)
-{
-    int fd = -1;
-    for (; fd < 0 && *to; *to = (*to)->ai_next) {
-        fd = socket((*to)->ai_family, SOCK_STREAM, 0);
-        if (fd >= 0 && !begin_to_connect(fd, *to))
-            fd = close_keeping_errno(fd);
-    }
-    return fd;
-}
-
-/* The error that the kernel has noted for this connection, or 0. It reports each error once. */
-static int pending_error(int fd)
-{
-    int error = 0;
-    socklen_t length = sizeof error;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
-        return errno;
-    return error;
-}
-
-/* The stream is connected, or that has failed: then another socket takes its place, for the next
- * address. What is unsent waits meanwhile. */
-static void finish_connecting(struct stream *stream)
-{
-    int error = pending_error(stream->fd);
-    stream->connecting = false;
-    if (!error)
-        return;
-    int fd = next_socket(&stream->next_address);
-    if (fd >= 0 && reactor_add(stream->reactor, fd, REACTOR_WRITE, on_ready, stream) < 0)
-        fd = close_keeping_errno(fd);
-    if (fd < 0) {
-        fail(stream, error);
-        return;
-    }
-    reactor_remove(stream->reactor, stream->fd);
-    close(stream->fd);
-    stream->fd = fd;
-    stream->connecting = true;
-}
+/* What it leads to. */
+static bool may_deliver(const struct stream *stream);
+static void set_interest(struct stream *stream);
+static void run_at_end_of_turn(struct stream *stream);
+static void finish_connecting(struct stream *stream);
+static int pending_error(int fd);
+static void fail(struct stream *stream, int error);
+static void destroy(struct stream *stream);
 
 /* -------------------------------------------------------------------------------- one turn --- */
+
+static void on_ready(struct reactor *reactor, int fd, unsigned ready, void *argument)
+{
+    struct stream *stream = argument;
+    (void)reactor, (void)fd;
+    if (ready & REACTOR_ERROR)
+        fail(stream, EIO);
+    if (stream->connecting && stream->state != DEAD)
+        finish_connecting(stream);
+    if (ready & REACTOR_WRITE && stream->state != DEAD && !stream->connecting)
+        flush(stream);
+    if (ready & REACTOR_READ && stream->state != DEAD && !stream->connecting)
+        receive(stream);
+    settle(stream);
+}
+
+static void on_end_of_turn(struct reactor *reactor, struct reactor_timer *timer)
+{
+    struct stream *stream = timer->argument;
+    (void)reactor;
+    if (stream->state != DEAD && !stream->blocked)
+        flush(stream);
+    if (may_deliver(stream) && stream->more)
+        deliver(stream, NULL, 0);
+    settle(stream);
+}
 
 static void send_fin(struct stream *stream)
 {
@@ -344,31 +256,75 @@ static void settle(struct stream *stream)
         set_interest(stream);
 }
 
-static void on_ready(struct reactor *reactor, int fd, unsigned ready, void *argument)
+/* ----------------------------------------------------------------------------- the interest --- */
+
+static bool may_deliver(const struct stream *stream)
 {
-    struct stream *stream = argument;
-    (void)reactor, (void)fd;
-    if (ready & REACTOR_ERROR)
-        fail(stream, EIO);
-    if (stream->connecting && stream->state != DEAD)
-        finish_connecting(stream);
-    if (ready & REACTOR_WRITE && stream->state != DEAD && !stream->connecting)
-        flush(stream);
-    if (ready & REACTOR_READ && stream->state != DEAD && !stream->connecting)
-        receive(stream);
-    settle(stream);
+    return stream->state == OPEN && !stream->paused && (!stream->full || stream->reads_while_full);
 }
 
-static void on_end_of_turn(struct reactor *reactor, struct reactor_timer *timer)
+static void set_interest(struct stream *stream)
 {
-    struct stream *stream = timer->argument;
-    (void)reactor;
-    if (stream->state != DEAD && !stream->blocked)
-        flush(stream);
-    if (may_deliver(stream) && stream->more)
-        deliver(stream, NULL, 0);
-    settle(stream);
+    unsigned interest = stream->blocked ? REACTOR_WRITE : 0U;
+    if (!stream->peer_ended && (may_deliver(stream) || stream->state == LINGERING))
+        interest |= REACTOR_READ;
+    stream->watched = interest != 0;
+    if (!stream->watched && !stream->peer_check.position)
+        (void)reactor_timer_start(stream->reactor, &stream->peer_check, PEER_CHECK_MS, 0);
+    reactor_modify(stream->reactor, stream->fd, interest);
 }
+
+static void run_at_end_of_turn(struct stream *stream)
+{
+    if (!stream->end_of_turn.position &&
+        reactor_timer_start(stream->reactor, &stream->end_of_turn, 0, 0) < 0) {
+        stream->blocked = true; /* out of memory: then wait until it is writable */
+        set_interest(stream);
+    }
+}
+
+static void fail(struct stream *stream, int error)
+{
+    if (stream->state == DEAD)
+        return;
+    if (error && stream->state != LINGERING) /* after a FIN the peer would think that it has all */
+        net_reset_on_close(stream->fd);
+    stream->state = DEAD;
+    stream->error = error;
+    run_at_end_of_turn(stream);
+}
+
+/* Only the loop calls this, never a function of stream.h. */
+static void destroy(struct stream *stream)
+{
+    struct stream_list *list = stream->list;
+    struct reactor *reactor = stream->reactor;
+    reactor_remove(stream->reactor, stream->fd);
+    if (stream->handlers->on_close)
+        stream->handlers->on_close(stream, stream->error);
+    reactor_timer_stop(stream->reactor, &stream->end_of_turn); /* on_close may have started some */
+    reactor_timer_stop(stream->reactor, &stream->deadline);
+    reactor_timer_stop(stream->reactor, &stream->silence);
+    reactor_timer_stop(stream->reactor, &stream->peer_check);
+    close(stream->fd);
+    free(stream->in.bytes);
+    free(stream->out.bytes);
+    if (list) {
+        if (stream->previous)
+            stream->previous->next = stream->next;
+        else
+            list->first = stream->next;
+        if (stream->next)
+            stream->next->previous = stream->previous;
+        list->count--;
+    }
+    free(stream);
+    if (list && list->count == 0 && list->on_empty)
+        list->on_empty(reactor);
+}
+
+/* ------------------------------------------------------------------------------- time limits ---
+ */
 
 static void on_deadline(struct reactor *reactor, struct reactor_timer *timer)
 {
@@ -400,6 +356,67 @@ static void check_peer(struct reactor *reactor, struct reactor_timer *timer)
         fail(stream, error);
     else
         set_interest(stream); /* starts this timer again if the peer is still not watched */
+}
+
+/* ------------------------------------------------------------------------------ connecting --- */
+
+static int close_keeping_errno(int fd)
+{
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+static bool begin_to_connect(int fd, const struct addrinfo *to)
+{
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
+        return false;
+    return connect(fd, to->ai_addr, to->ai_addrlen) == 0 || errno == EINPROGRESS;
+}
+
+/* A socket for the first of these addresses that does not fail at once. *to: the one after it. */
+static int next_socket(const struct addrinfo **to)
+{
+    int fd = -1;
+    for (; fd < 0 && *to; *to = (*to)->ai_next) {
+        fd = socket((*to)->ai_family, SOCK_STREAM, 0);
+        if (fd >= 0 && !begin_to_connect(fd, *to))
+            fd = close_keeping_errno(fd);
+    }
+    return fd;
+}
+
+/* The error that the kernel has noted for this connection, or 0. It reports each error once. */
+static int pending_error(int fd)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+        return errno;
+    return error;
+}
+
+/* The stream is connected, or that has failed: then another socket takes its place, for the next
+ * address. What is unsent waits meanwhile. */
+static void finish_connecting(struct stream *stream)
+{
+    int error = pending_error(stream->fd);
+    stream->connecting = false;
+    if (!error)
+        return;
+    int fd = next_socket(&stream->next_address);
+    if (fd >= 0 && reactor_add(stream->reactor, fd, REACTOR_WRITE, on_ready, stream) < 0)
+        fd = close_keeping_errno(fd);
+    if (fd < 0) {
+        fail(stream, error);
+        return;
+    }
+    reactor_remove(stream->reactor, stream->fd);
+    close(stream->fd);
+    stream->fd = fd;
+    stream->connecting = true;
 }
 
 /* ------------------------------------------------------------------------- for the program --- */
