@@ -22,10 +22,10 @@
 
 enum {
     BUFFER_SIZE = 8 * 1024,  /* on each thread's stack, and most threads only sleep */
-    STACK_SIZE = 128 * 1024, /* 8 MiB are usual: only addresses, but 10,000 times that is 80 GB */
+    STACK_SIZE = 128 * 1024, /* 8 MiB are usual: addresses only, but 80 GB of them for 10,000 */
     RETRY_MS = 100,          /* out of descriptors: stop accepting for this long */
     STOP_MS = 1000,          /* how long a stopping server waits for its clients */
-    POLL_INTERVAL_MS = 10,   /* how often a stopping server checks whether its threads have ended */
+    WAKE_INTERVAL_MS = 10,   /* how often a stopping server wakes its threads again */
 };
 
 /* The stop, step by step. */
@@ -88,8 +88,8 @@ static int send_all(int fd, const char *bytes, size_t length)
 struct sleeper {
     int fd;
     pthread_t thread;
-    atomic_bool notified; /* it knows that the server stops */
-    atomic_bool settled;  /* it owes nothing more: its client has got everything, and FIN */
+    atomic_bool noticed; /* it has seen that the server stops */
+    atomic_bool settled; /* all that it owed has been sent, and FIN */
     LIST_ENTRY(sleeper) link;
 };
 
@@ -159,7 +159,7 @@ static void *serve(void *argument)
 {
     struct sleeper *self = argument;
     if (echo(self->fd)) {
-        self->notified = true;
+        self->noticed = true;
         finish(self);
     }
     list_remove(self);
@@ -188,31 +188,31 @@ static enum net_accepted accept_client(int listener)
 static void *accept_clients(void *argument)
 {
     struct sleeper *self = argument;
-    self->settled = true;
+    self->settled = true; /* it owes nothing: never reset the listener */
     while (!closing)
         if (accept_client(self->fd) == NET_EXHAUSTED)
             sleep_ms(RETRY_MS); /* accept() would fail again at once */
     /* Clients in the backlog have been told that they are connected, so we accept them, too. */
     enum net_accepted got = NET_CLIENT;
-    fcntl(self->fd, F_SETFL, O_NONBLOCK);
+    fcntl(self->fd, F_SETFL, O_NONBLOCK); /* so that accept() returns when there are no more */
     for (int i = 0; i < backlog_max && (got == NET_CLIENT || got == NET_LOST); i++)
         got = accept_client(self->fd);
     list_remove(self);
-    stopping = true; /* only now: from the first FIN on, new clients must be refused */
+    stopping = true; /* only now: a client that sees FIN may connect again, and must be refused */
     return NULL;
 }
 
 /* -------------------------------------------------------------------------------- the stop --- */
 
-/* The handler of SIGUSR1 does nothing. Yet a call that sleeps returns, with EINTR. */
+/* The handler does nothing. Yet, without SA_RESTART, a call that sleeps returns EINTR. */
 static void on_wake_up(int signal)
 {
     (void)signal;
 }
 
-/* Wakes the threads that have not noticed the stop, or that its second is over: then a client that
- * is still owed bytes gets RST on close. Returns false if no thread is left. A signal that comes
- * just before recv() falls asleep is lost, so stop() calls this again and again. */
+/* Wakes the threads that have not noticed the stop. Once the time is up it wakes all, and each
+ * client that is still owed bytes gets RST on close. Returns false if no thread is left. A signal
+ * that comes just before recv() falls asleep is lost, so stop() calls this again and again. */
 static bool wake_sleepers(void)
 {
     pthread_mutex_lock(&lock);
@@ -220,7 +220,7 @@ static bool wake_sleepers(void)
     for (struct sleeper *s = first; s; s = LIST_NEXT(s, link)) {
         if (time_is_up && !s->settled)
             net_reset_on_close(s->fd);
-        if (time_is_up || !s->notified)
+        if (time_is_up || !s->noticed)
             pthread_kill(s->thread, SIGUSR1);
     }
     pthread_mutex_unlock(&lock);
@@ -232,10 +232,10 @@ static void stop(void)
     int64_t deadline = net_now_ms() + STOP_MS;
     closing = true;
     while (wake_sleepers() && net_ms_left(deadline) > 0)
-        sleep_ms(POLL_INTERVAL_MS);
+        sleep_ms(WAKE_INTERVAL_MS);
     time_is_up = true;
-    for (int i = 0; i < 10 && wake_sleepers(); i++)
-        sleep_ms(POLL_INTERVAL_MS);
+    for (int i = 0; i < 10 && wake_sleepers(); i++) /* exit() ends those that are left */
+        sleep_ms(WAKE_INTERVAL_MS);
 }
 
 int main(int argc, char **argv)

@@ -43,7 +43,7 @@ static void run(struct server *server)
             begin_stop(server);
         int open = sweep(server);
         if (server->listener < 0 && (open == 0 || net_ms_left(server->deadline) == 0))
-            return; /* all clients have gone, or have had their second */
+            return; /* all clients have gone, or the time for the stop is over */
     }
 }
 

@@ -41,7 +41,7 @@ static void begin_stop(struct server *server);
 
 static void run(struct server *server)
 {
-    sigset_t none;
+    sigset_t none; /* no signal is blocked during the wait: see stop_requested() */
     sigemptyset(&none);
 
     while (server->max_fd >= 0) {
@@ -62,7 +62,7 @@ static void run(struct server *server)
         if (net_ms_left(server->deadline) != 0)
             continue;
         if (server->listener < 0)
-            return; /* the clients have had their second */
+            return; /* the time for the stop is over */
         accept_again(server);
     }
 }
@@ -96,8 +96,8 @@ static void take_turn(struct server *server, struct conn *conn)
     }
 }
 
-/* select() says how many are ready, but not which: look at each. We accept after the walk: a new
- * client could have the number of one that was closed in it, and would meet that one's bits. */
+/* To find the ready ones we look at every descriptor. We accept after the walk: a new client could
+ * get the number of a connection that was closed in it, and be taken for ready by the old bits. */
 static void serve_ready(struct server *server)
 {
     for (int fd = 0, last = server->max_fd; fd <= last; fd++) {
@@ -163,7 +163,7 @@ static void on_signal(int signal)
 
 /* The stop signals are blocked, and the wait lets them in, in one step with falling asleep: that is
  * what pselect() has over select(), and ppoll() over poll(). If some client is always ready, the
- * wait never sleeps; so now and then we ask whether a signal is pending. */
+ * wait never sleeps, and if it fails it may not have slept: then we ask whether one is pending. */
 static bool stop_requested(struct server *server, int ready)
 {
     server->turns += ready > 0 ? ready : 0;

@@ -43,7 +43,7 @@ static void begin_stop(struct server *server);
 
 static void run(struct server *server)
 {
-    sigset_t none;
+    sigset_t none; /* no signal is blocked during the wait: see stop_requested() */
     sigemptyset(&none);
 
     while (server->listener >= 0 || server->count > 1) {
@@ -61,7 +61,7 @@ static void run(struct server *server)
         if (net_ms_left(server->deadline) != 0)
             continue;
         if (server->listener < 0)
-            return; /* the clients have had their second */
+            return; /* the time for the stop is over */
         accept_again(server);
     }
 }
@@ -82,17 +82,15 @@ static void take_turn(struct server *server, nfds_t i)
     }
 }
 
-/* poll() says how many are ready, but not which: look at each. POLLHUP, POLLERR and POLLNVAL come
- * unasked; recv() or send() says what has happened. Bytes may still be waiting after a POLLHUP. */
+/* To find the ready ones we look at every entry. POLLHUP, POLLERR and POLLNVAL come unasked: recv()
+ * or send() says what has happened, and bytes may still be waiting after a POLLHUP. */
 static void serve_ready(struct server *server)
 {
-    bool clients_wait = server->watch[0].revents != 0;
-
     /* From the back: the entry that fills a gap has had its turn already. */
     for (nfds_t i = server->count - 1; i > 0; i--)
         if (server->watch[i].revents != 0)
             take_turn(server, i);
-    if (clients_wait)
+    if (server->watch[0].revents != 0)
         accept_clients(server, ACCEPTS_PER_TURN);
 }
 
@@ -156,7 +154,7 @@ static void on_signal(int signal)
 
 /* The stop signals are blocked, and the wait lets them in, in one step with falling asleep: that is
  * what pselect() has over select(), and ppoll() over poll(). If some client is always ready, the
- * wait never sleeps; so now and then we ask whether a signal is pending. */
+ * wait never sleeps, and if it fails it may not have slept: then we ask whether one is pending. */
 static bool stop_requested(struct server *server, int ready)
 {
     server->turns += ready > 0 ? ready : 0;
@@ -195,7 +193,7 @@ int main(int argc, char **argv)
     stop_signals_block();
     stop_signals_handle(on_signal);
     if (grow_watch(&server) < 0)
-        err(1, "start");
+        err(1, "memory for the list");
     server.watch[server.count++] = (struct pollfd){.fd = server.listener, .events = POLLIN};
     if (net_announce(server.listener) < 0)
         return 1;

@@ -27,7 +27,7 @@ enum {
 
 struct server {
     int epoll;        /* the kernel's lists: what is registered, and what is ready */
-    int signals;      /* a signalfd: the stop signals as one more descriptor to wait for */
+    int signal_fd;    /* a signalfd: the stop signals as one more descriptor to wait for */
     int listener;     /* -1 once we stop */
     int backlog_max;  /* clients that may be waiting in the backlog */
     int open;         /* connections */
@@ -49,7 +49,9 @@ static void run(struct server *server)
     struct epoll_event events[EVENTS_PER_WAIT];
 
     while (server->listener >= 0 || server->open > 0) {
-        int timeout = server->ready_count > 0 ? 0 : net_ms_left(server->deadline);
+        int timeout = net_ms_left(server->deadline);
+        if (server->ready_count > 0)
+            timeout = 0; /* only look: the list has work for us */
         int count = epoll_wait(server->epoll, events, EVENTS_PER_WAIT, timeout);
         if (count < 0 && errno != EINTR) /* EINTR: after SIGSTOP and SIGCONT, say */
             log_fatal("epoll_wait");
@@ -59,7 +61,7 @@ static void run(struct server *server)
         if (net_ms_left(server->deadline) != 0)
             continue;
         if (server->listener < 0)
-            return; /* the clients have had their second */
+            return; /* the time for the stop is over */
         accept_again(server);
     }
 }
@@ -75,7 +77,7 @@ static void handle(struct server *server, const struct epoll_event *event)
         make_ready(server, conn); /* EPOLLHUP and EPOLLERR too: recv() or send() says which */
     else if (fd == server->listener)
         accept_clients(server, ACCEPTS_PER_TURN);
-    else if (fd == server->signals)
+    else if (fd == server->signal_fd)
         begin_stop(server);
 }
 
@@ -168,6 +170,7 @@ static void accept_clients(struct server *server, int max)
     }
 }
 
+/* EPOLL_CTL_MOD needs no memory, so it does not fail. */
 static void accept_again(struct server *server)
 {
     control(server, EPOLL_CTL_MOD, server->listener, EPOLLIN);
@@ -181,8 +184,8 @@ static void begin_stop(struct server *server)
 {
     accept_clients(server, server->backlog_max);
     close(server->listener);
-    close(server->signals); /* we never read it, so it would be reported forever */
-    server->listener = server->signals = -1;
+    close(server->signal_fd); /* we never read it, so it would be reported forever */
+    server->listener = server->signal_fd = -1;
     server->deadline = net_now_ms() + CONN_STOP_MS;
     for (int fd = 0; fd < server->conns.size; fd++) {
         struct conn *conn = conn_at(&server->conns, fd);
@@ -205,11 +208,11 @@ int main(int argc, char **argv)
     if (server.listener < 0)
         return 1;
     server.epoll = epoll_create1(EPOLL_CLOEXEC);
-    server.signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (server.epoll < 0 || server.signals < 0 ||
-        control(&server, EPOLL_CTL_ADD, server.signals, EPOLLIN) < 0 ||
+    server.signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (server.epoll < 0 || server.signal_fd < 0 ||
+        control(&server, EPOLL_CTL_ADD, server.signal_fd, EPOLLIN) < 0 ||
         control(&server, EPOLL_CTL_ADD, server.listener, EPOLLIN) < 0)
-        err(1, "epoll");
+        err(1, "epoll or signalfd");
     if (net_announce(server.listener) < 0)
         return 1;
     run(&server);

@@ -24,7 +24,7 @@ enum {
 
 struct server {
     int epoll;        /* the kernel's lists: what is registered, and what is ready */
-    int signals;      /* a signalfd: the stop signals as one more descriptor to wait for */
+    int signal_fd;    /* a signalfd: the stop signals as one more descriptor to wait for */
     int listener;     /* -1 once we stop */
     int backlog_max;  /* clients that may be waiting in the backlog */
     int open;         /* connections */
@@ -52,13 +52,14 @@ static void run(struct server *server)
         if (net_ms_left(server->deadline) != 0)
             continue;
         if (server->listener < 0)
-            return; /* the clients have had their second */
+            return; /* the time for the stop is over */
         accept_again(server);
     }
 }
 
-/* A batch names each descriptor once. Only its own event closes it, or the stop, after which no
- * client is accepted. So no event reaches a connection that has got a closed one's number. */
+/* A batch names each descriptor once. A connection is closed only by its own event, or by the stop,
+ * and after the stop no client is accepted. So no event reaches a new connection that has got a
+ * closed one's number. */
 static void handle(struct server *server, const struct epoll_event *event)
 {
     int fd = event->data.fd;
@@ -68,7 +69,7 @@ static void handle(struct server *server, const struct epoll_event *event)
         take_turn(server, conn); /* EPOLLHUP and EPOLLERR too: recv() or send() says which */
     else if (fd == server->listener)
         accept_clients(server, ACCEPTS_PER_TURN);
-    else if (fd == server->signals)
+    else if (fd == server->signal_fd)
         begin_stop(server);
 }
 
@@ -81,7 +82,8 @@ static int control(struct server *server, int operation, int fd, uint32_t events
     return epoll_ctl(server->epoll, operation, fd, &event);
 }
 
-/* close() also ends the registration, because no other descriptor stands for this socket. */
+/* Does what the turn's answer asks for: waits for that, or closes. close() also ends the
+ * registration, because no other descriptor stands for this socket. */
 static void set_interest(struct server *server, struct conn *conn, enum conn_next next)
 {
     uint32_t events = next == CONN_WRITE ? EPOLLOUT : EPOLLIN;
@@ -133,6 +135,7 @@ static void accept_clients(struct server *server, int max)
     }
 }
 
+/* EPOLL_CTL_MOD needs no memory, so it does not fail. */
 static void accept_again(struct server *server)
 {
     control(server, EPOLL_CTL_MOD, server->listener, EPOLLIN);
@@ -146,8 +149,8 @@ static void begin_stop(struct server *server)
 {
     accept_clients(server, server->backlog_max);
     close(server->listener);
-    close(server->signals); /* we never read it, so it would be reported forever */
-    server->listener = server->signals = -1;
+    close(server->signal_fd); /* we never read it, so it would be reported forever */
+    server->listener = server->signal_fd = -1;
     server->deadline = net_now_ms() + CONN_STOP_MS;
     for (int fd = 0; fd < server->conns.size; fd++) {
         struct conn *conn = conn_at(&server->conns, fd);
@@ -170,11 +173,11 @@ int main(int argc, char **argv)
     if (server.listener < 0)
         return 1;
     server.epoll = epoll_create1(EPOLL_CLOEXEC);
-    server.signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (server.epoll < 0 || server.signals < 0 ||
-        control(&server, EPOLL_CTL_ADD, server.signals, EPOLLIN) < 0 ||
+    server.signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (server.epoll < 0 || server.signal_fd < 0 ||
+        control(&server, EPOLL_CTL_ADD, server.signal_fd, EPOLLIN) < 0 ||
         control(&server, EPOLL_CTL_ADD, server.listener, EPOLLIN) < 0)
-        err(1, "epoll");
+        err(1, "epoll or signalfd");
     if (net_announce(server.listener) < 0)
         return 1;
     run(&server);

@@ -40,7 +40,7 @@ struct server {
 };
 
 static void handle(struct server *server, const struct kevent *event);
-static void lose_client(struct server *server, const struct kevent *refused);
+static void change_refused(struct server *server, const struct kevent *refused);
 static void take_turn(struct server *server, int fd);
 static void accept_clients(struct server *server, int64_t max);
 static void accept_again(struct server *server);
@@ -64,18 +64,19 @@ static void run(struct server *server)
         if (net_ms_left(server->deadline) != 0)
             continue;
         if (server->listener < 0)
-            return; /* the clients have had their second */
+            return; /* the time for the stop is over */
         accept_again(server);
     }
 }
 
 /* READ and WRITE of a client are two filters, and only one of them is enabled at a time. So a batch
- * names each client once. A client that is lost may have an event further on in the batch, and a
- * new client its number. Then the new one gets a turn too early, and recv() says EAGAIN. */
+ * names each client once. A refused change may close a client while its event is still ahead in the
+ * batch. If a new client has its number by then, it gets a turn too early, and recv() says EAGAIN.
+ */
 static void handle(struct server *server, const struct kevent *event)
 {
     if (event->flags & EV_ERROR)
-        lose_client(server, event);
+        change_refused(server, event);
     else if (event->filter == EVFILT_SIGNAL)
         begin_stop(server);
     else if ((int)event->ident == server->listener) /* data counts the clients that wait */
@@ -86,7 +87,7 @@ static void handle(struct server *server, const struct kevent *event)
 
 /* ------------------------------------------------------------------------------ the changes --- */
 
-/* close() takes the descriptor's filters with it. */
+/* close() takes the descriptor's filters with it, but not the changes that we have not sent yet. */
 static void close_client(struct server *server, struct conn *conn)
 {
     changes_forget(&server->changes, conn->fd);
@@ -95,7 +96,7 @@ static void close_client(struct server *server, struct conn *conn)
 }
 
 /* The kernel has refused a change: it is out of memory, say. data is the errno. */
-static void lose_client(struct server *server, const struct kevent *refused)
+static void change_refused(struct server *server, const struct kevent *refused)
 {
     int fd = (int)refused->ident;
     struct conn *conn = conn_at(&server->conns, fd);
@@ -115,7 +116,7 @@ static void send_changes(struct server *server)
     struct kevent refused[CHANGES_MAX];
     int count = changes_send(&server->changes, server->kq, refused);
     for (int i = 0; i < count; i++)
-        lose_client(server, &refused[i]);
+        change_refused(server, &refused[i]);
 }
 
 static void make_room(struct server *server)
@@ -223,7 +224,7 @@ int main(int argc, char **argv)
         err(1, "kqueue");
     if (server.listener < 0)
         return 1;
-    /* EVFILT_SIGNAL reports a signal beside what else it does, so it must do nothing else. */
+    /* EVFILT_SIGNAL only reports the signal: what it does otherwise still happens. */
     stop_signals_handle(SIG_IGN);
     changes_add(&server.changes, SIGINT, EVFILT_SIGNAL, EV_ADD);
     changes_add(&server.changes, SIGTERM, EVFILT_SIGNAL, EV_ADD);

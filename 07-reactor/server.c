@@ -18,7 +18,7 @@
 enum {
     ACCEPTS_PER_TURN = 64,
     RETRY_MS = 100, /* out of descriptors: stop accepting for this long */
-    IDLE_TICKS = 4, /* an idle timeout has this many ticks: it is up to a quarter too long */
+    IDLE_TICKS = 4, /* per timeout: a client may stay up to a quarter longer */
 };
 
 struct server {
@@ -177,7 +177,7 @@ static void begin_stop(struct reactor *reactor, int signal, void *argument)
     }
 }
 
-/* The clients have had their second. */
+/* The time for the stop is over. */
 static void end_stop(struct reactor *reactor, struct reactor_timer *timer)
 {
     (void)timer;

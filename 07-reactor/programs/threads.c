@@ -1,8 +1,9 @@
 /* The echo server with several threads, and a reactor in each.
  *
- * The threads share nothing but the process: each has its own clients, and what one has to tell
- * another, it posts. The kernel gives each listener on a shared port its part of the new clients.
- * Where it does not, or with --one-acceptor, the first thread accepts all and hands them round.
+ * The threads share nothing but the process: each has its own clients, and they talk only by
+ * posting tasks to each other. The kernel gives each listener on a shared port its part of the new
+ * clients. Where it does not, or with --one-acceptor, the first thread accepts all and hands them
+ * round.
  *
  *     07-reactor-threads --threads 4 */
 #include <err.h>
@@ -36,16 +37,16 @@ struct worker {
     struct reactor_timer stop;  /* the end of the stop */
 };
 
-/* What they share. Only `listening` changes once they run, and `next` and `stopping`, which belong
- * to the first thread. */
+/* What they share. Once the threads run, only these change: `not_closed`, and `next` and
+ * `stopping`, which only the first thread touches. */
 static struct {
     struct worker *worker;
     int count;
     int backlog_max;
     bool one_acceptor;
-    unsigned next;        /* the worker that gets the next client; it may wrap */
-    bool stopping;        /* a signal has come */
-    atomic_int listening; /* workers that still accept */
+    unsigned next;         /* the worker that gets the next client; it may wrap */
+    bool stopping;         /* a signal has come */
+    atomic_int not_closed; /* workers that have not yet run close_listener() */
 } team;
 
 static void on_client(struct reactor *reactor, int fd, unsigned ready, void *argument);
@@ -225,7 +226,7 @@ static void stop_clients(void *argument)
 }
 
 /* The first step. The second begins when the last listener is closed: from the first FIN on, new
- * clients must be refused. */
+ * clients must be refused, because a client that sees FIN may connect again at once. */
 static void close_listener(void *argument)
 {
     struct worker *worker = argument;
@@ -234,7 +235,7 @@ static void close_listener(void *argument)
         reactor_close(worker->reactor, worker->listener);
         worker->listener = -1;
     }
-    if (atomic_fetch_sub(&team.listening, 1) == 1)
+    if (atomic_fetch_sub(&team.not_closed, 1) == 1)
         tell_all(stop_clients);
 }
 
@@ -249,9 +250,10 @@ static void on_signal(struct reactor *reactor, int signal, void *argument)
 /* ------------------------------------------------------------------------- sharing the port --- */
 
 /* Does the kernel balance clients between listeners that share a port? SO_REUSEPORT, socket(7);
- * FreeBSD's is called SO_REUSEPORT_LB. Elsewhere the option means something else. On Linux the
- * first listener allows others only once it is bound, so it fails if another server has the port.
- * FreeBSD wants to know before bind(): there another server of the same user shares it, too. */
+ * FreeBSD's is called SO_REUSEPORT_LB. On other systems SO_REUSEPORT does not balance, so one
+ * thread accepts. On Linux the first listener allows others only once it is bound, so it fails if
+ * another server has the port. FreeBSD needs the option before bind(): there another server of the
+ * same user shares it, too. */
 #if defined(SO_REUSEPORT_LB)
 enum { SHARE_PORT = SO_REUSEPORT_LB, SHARE_ONCE_BOUND = false };
 #elif defined(__linux__)
@@ -290,7 +292,7 @@ static void open_listener(struct worker *worker, struct net_settings *settings, 
     if (first && !team.one_acceptor && SHARE_ONCE_BOUND && share_port(worker->listener) < 0)
         err(1, "SO_REUSEPORT");
     if (reactor_add(worker->reactor, worker->listener, REACTOR_READ, on_listener, worker) < 0)
-        err(1, "reactor");
+        err(1, "cannot set up a reactor");
 }
 
 static struct reactor *create_reactor(const char *backend)
@@ -301,7 +303,7 @@ static struct reactor *create_reactor(const char *backend)
         options_try_help();
     }
     if (!reactor)
-        err(1, "reactor");
+        err(1, "cannot set up a reactor");
     return reactor;
 }
 
@@ -317,12 +319,12 @@ static void set_up(int argc, char **argv)
     struct net_settings settings = options_parse(argc, argv, extra);
     const char *threads = extra[THREADS].value;
     team.count = threads ? options_number("--threads", threads, 1, 1024) : 2;
-    team.listening = team.count;
+    team.not_closed = team.count;
     team.backlog_max = net_backlog_max(settings.backlog);
     team.one_acceptor = extra[ONE_ACCEPTOR].value || SHARE_PORT == 0;
     team.worker = calloc((size_t)team.count, sizeof *team.worker);
     if (!team.worker)
-        err(1, "--threads");
+        err(1, "memory for the threads");
     for (int i = 0; i < team.count; i++) {
         struct worker *worker = &team.worker[i];
         worker->reactor = create_reactor(extra[BACKEND].value);
@@ -334,5 +336,5 @@ static void set_up(int argc, char **argv)
     }
     if (reactor_signal(team.worker[0].reactor, SIGINT, on_signal, NULL) < 0 ||
         reactor_signal(team.worker[0].reactor, SIGTERM, on_signal, NULL) < 0)
-        err(1, "signals");
+        err(1, "cannot watch the signals");
 }

@@ -17,10 +17,10 @@
 struct slot {
     reactor_handler *handler; /* NULL: not watched */
     void *argument;
-    uint32_t added;     /* the turn in which it was added */
-    uint8_t wanted;     /* the interest that the program asked for */
-    uint8_t registered; /* the interest that the backend knows */
-    bool changed;       /* they may differ: it is on the list of changes */
+    uint32_t added;      /* the turn in which it was added */
+    uint8_t wanted;      /* the interest that the program asked for */
+    uint8_t registered;  /* the interest that the backend knows */
+    bool on_change_list; /* they may differ */
 };
 
 struct reactor {
@@ -29,13 +29,13 @@ struct reactor {
     bool running, stopping;
     uint32_t turn;
 
-    struct slot *slot;
-    int slots, slot_capacity; /* in use or once used; allocated */
-    int *changed;             /* descriptors whose interest may have changed since the last wait */
-    int changed_count;
+    struct slot *slot_table;       /* by descriptor */
+    int slot_count, slot_capacity; /* in use or once used; allocated */
+    int *change_list; /* descriptors whose interest may have changed since the last wait */
+    int change_count;
 
     struct timer_heap timers;
-    int64_t now_ms; /* of this turn's handlers; 0: not read yet */
+    int64_t now_ms; /* the time that this turn's handlers see; 0: the clock is not read yet */
     struct wakeup wakeup;
 };
 
@@ -65,7 +65,7 @@ static int run_turns(struct reactor *reactor)
     while (!reactor->stopping) {
         int timeout_ms = -1; /* forever */
         reactor->turn++;
-        if (reactor->changed_count > 0 && apply_changes(reactor))
+        if (reactor->change_count > 0 && apply_changes(reactor))
             timeout_ms = 0;
         else if (reactor->timers.count > 0)
             timeout_ms = next_timer_ms(reactor);
@@ -85,11 +85,11 @@ static int run_turns(struct reactor *reactor)
  * or stops the loop: then the reactor must not sleep now. */
 static bool apply_changes(struct reactor *reactor)
 {
-    for (int left = reactor->changed_count; left > 0; left--) {
-        int fd = reactor->changed[--reactor->changed_count];
-        struct slot *slot = &reactor->slot[fd];
+    for (int left = reactor->change_count; left > 0; left--) {
+        int fd = reactor->change_list[--reactor->change_count];
+        struct slot *slot = &reactor->slot_table[fd];
         uint8_t before = slot->registered;
-        slot->changed = false;
+        slot->on_change_list = false;
         if (!slot->handler || slot->wanted == before)
             continue;
         slot->registered = slot->wanted;
@@ -98,7 +98,7 @@ static bool apply_changes(struct reactor *reactor)
             slot->handler(reactor, fd, REACTOR_ERROR, slot->argument);
         }
     }
-    return reactor->changed_count > 0 || reactor->stopping;
+    return reactor->change_count > 0 || reactor->stopping;
 }
 
 /* The handlers of the last turn took their time, and the wait must not add to it. */
@@ -125,7 +125,7 @@ static int after_failed_wait(void)
  * have its number. A closed slot wants nothing; a reused one was added in this turn. Drop both. */
 static void dispatch(struct reactor *reactor, const struct backend_event *event)
 {
-    struct slot *slot = &reactor->slot[event->fd];
+    struct slot *slot = &reactor->slot_table[event->fd];
     unsigned ready = event->ready & slot->wanted;
 
     if (ready && slot->added != reactor->turn)
@@ -181,8 +181,8 @@ int64_t reactor_now_ms(struct reactor *reactor)
 
 static struct slot *watched_slot(struct reactor *reactor, int fd)
 {
-    if (fd >= 0 && fd < reactor->slots && reactor->slot[fd].handler)
-        return &reactor->slot[fd];
+    if (fd >= 0 && fd < reactor->slot_count && reactor->slot_table[fd].handler)
+        return &reactor->slot_table[fd];
     errno = ENOENT;
     return NULL;
 }
@@ -192,18 +192,18 @@ static int make_room(struct reactor *reactor, int fd)
 {
     if (fd >= reactor->slot_capacity) {
         int capacity = fd < 32 ? 64 : 2 * fd;
-        struct slot *slot = realloc(reactor->slot, (size_t)capacity * sizeof *slot);
+        struct slot *slot = realloc(reactor->slot_table, (size_t)capacity * sizeof *slot);
         if (!slot)
             return -1;
-        reactor->slot = slot;
-        int *changed = realloc(reactor->changed, (size_t)capacity * sizeof *changed);
+        reactor->slot_table = slot;
+        int *changed = realloc(reactor->change_list, (size_t)capacity * sizeof *changed);
         if (!changed)
             return -1;
-        reactor->changed = changed;
+        reactor->change_list = changed;
         reactor->slot_capacity = capacity;
     }
-    while (reactor->slots <= fd)
-        reactor->slot[reactor->slots++] = (struct slot){0};
+    while (reactor->slot_count <= fd)
+        reactor->slot_table[reactor->slot_count++] = (struct slot){0};
     return 0;
 }
 
@@ -222,7 +222,7 @@ int reactor_add(struct reactor *reactor, int fd, unsigned interest, reactor_hand
         return -1;
     if (interest && reactor->backend->change(reactor->backend_state, fd, 0, interest) < 0)
         return -1;
-    struct slot *slot = &reactor->slot[fd];
+    struct slot *slot = &reactor->slot_table[fd];
     slot->handler = handler;
     slot->argument = argument;
     slot->added = reactor->turn;
@@ -236,9 +236,9 @@ int reactor_modify(struct reactor *reactor, int fd, unsigned interest)
     if (!slot)
         return -1;
     slot->wanted = (uint8_t)interest;
-    if (slot->wanted != slot->registered && !slot->changed) {
-        slot->changed = true;
-        reactor->changed[reactor->changed_count++] = fd;
+    if (slot->wanted != slot->registered && !slot->on_change_list) {
+        slot->on_change_list = true;
+        reactor->change_list[reactor->change_count++] = fd;
     }
     return 0;
 }
@@ -249,8 +249,9 @@ static void clear(struct slot *slot)
     slot->wanted = slot->registered = 0;
 }
 
-/* At once, not with the next wait: by then the number may belong to another file. If the slot is on
- * the list of changes it stays there, so that the list never holds a number twice. */
+/* Tells the backend at once, not with the next wait: by then the number may belong to another file.
+ * If the slot is on the list of changes it stays there, so that the list never holds a number
+ * twice. */
 int reactor_remove(struct reactor *reactor, int fd)
 {
     struct slot *slot = watched_slot(reactor, fd);
@@ -333,8 +334,8 @@ static void free_reactor(struct reactor *reactor)
     if (reactor->backend_state)
         reactor->backend->destroy(reactor->backend_state);
     timer_heap_free(&reactor->timers);
-    free(reactor->slot);
-    free(reactor->changed);
+    free(reactor->slot_table);
+    free(reactor->change_list);
     free(reactor);
 }
 
