@@ -27,6 +27,7 @@ static void count_fresh(struct reactor *reactor, int fd, unsigned ready, void *a
 
 struct two {
     int first[2], second[2], fresh[2];
+    bool reactor_closes; /* by reactor_close(), while a change waits */
 };
 
 /* Whichever of the two comes first closes the other, and puts a silent descriptor on its number. */
@@ -38,15 +39,20 @@ static void close_the_other(struct reactor *reactor, int fd, unsigned ready, voi
     (void)ready;
     calls++;
     cr_expect_eq(read(fd, &byte, 1), 1);
-    cr_assert_eq(reactor_remove(reactor, other), 0);
-    close(other);
+    if (two->reactor_closes) {
+        cr_assert_eq(reactor_modify(reactor, other, REACTOR_READ | REACTOR_WRITE), 0);
+        cr_assert_eq(reactor_close(reactor, other), 0);
+    } else {
+        cr_assert_eq(reactor_remove(reactor, other), 0);
+        close(other);
+    }
     cr_assert_eq(dup(two->fresh[0]), other, "the number is used again");
     cr_assert_eq(reactor_add(reactor, other, REACTOR_READ, count_fresh, NULL), 0);
 }
 
-ON_EVERY_BACKEND(stale_event_in_one_batch_reaches_nobody)
+static void close_each_other(struct reactor *reactor, bool reactor_closes)
 {
-    struct two two;
+    struct two two = {.reactor_closes = reactor_closes};
     make_pair(two.first);
     make_pair(two.second);
     make_pair(two.fresh);
@@ -61,6 +67,17 @@ ON_EVERY_BACKEND(stale_event_in_one_batch_reaches_nobody)
     give(two.fresh[1], "x", 1);
     run_for(reactor, 20);
     cr_expect_gt(fresh_calls, 0, "and later it is served");
+}
+
+ON_EVERY_BACKEND(stale_event_in_one_batch_reaches_nobody)
+{
+    close_each_other(reactor, false);
+}
+
+/* Neither the event of this batch nor the change that waits is for the new one. */
+ON_EVERY_BACKEND(close_is_forgotten_when_the_number_comes_back)
+{
+    close_each_other(reactor, true);
 }
 
 static void close_itself(struct reactor *reactor, int fd, unsigned ready, void *argument)
@@ -85,40 +102,6 @@ ON_EVERY_BACKEND(handler_may_close_its_own_descriptor)
 }
 
 /* ---- reactor_close() ---- */
-
-static void reactor_close_the_other(struct reactor *reactor, int fd, unsigned ready, void *argument)
-{
-    struct two *two = argument;
-    int other = fd == two->first[0] ? two->second[0] : two->first[0];
-    char byte;
-    (void)ready;
-    calls++;
-    cr_expect_eq(read(fd, &byte, 1), 1);
-    cr_assert_eq(reactor_modify(reactor, other, REACTOR_READ | REACTOR_WRITE), 0);
-    cr_assert_eq(reactor_close(reactor, other), 0);
-    cr_assert_eq(dup(two->fresh[0]), other, "it is closed, and the number is used again");
-    cr_assert_eq(reactor_add(reactor, other, REACTOR_READ, count_fresh, NULL), 0);
-}
-
-/* Neither the event of this batch nor the change that waits is for the new one. */
-ON_EVERY_BACKEND(close_is_forgotten_when_the_number_comes_back)
-{
-    struct two two;
-    make_pair(two.first);
-    make_pair(two.second);
-    make_pair(two.fresh);
-    calls = fresh_calls = 0;
-    reactor_add(reactor, two.first[0], REACTOR_READ, reactor_close_the_other, &two);
-    reactor_add(reactor, two.second[0], REACTOR_READ, reactor_close_the_other, &two);
-    give(two.first[1], "x", 1);
-    give(two.second[1], "x", 1);
-    run_for(reactor, 20);
-    cr_expect_eq(calls, 1);
-    cr_expect_eq(fresh_calls, 0, "it has nothing to read, and nobody asked for writing");
-    give(two.fresh[1], "x", 1);
-    run_for(reactor, 20);
-    cr_expect_gt(fresh_calls, 0, "and later it is served");
-}
 
 /* Otherwise poll() would report the number in each turn, and select() fail. */
 ON_EVERY_BACKEND(close_ends_the_interest)
