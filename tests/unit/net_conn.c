@@ -181,6 +181,32 @@ Test(net, each_failure_is_counted_by_itself, .timeout = 10, .init = cr_redirect_
     while (net_accept(pair.listener, true, &client) == NET_LOST && ++lost < 1000);
     cr_expect_lt(lost, 1000, "clause 6: no spinning");
 }
+
+/* An error may be the lost client's own, or pass by itself, or mean that the system is out of
+ * something. The server answers each kind differently. */
+Test(net, each_error_of_accept_has_its_answer, .timeout = 10, .init = cr_redirect_stderr)
+{
+    static const struct {
+        int error;
+        enum net_accepted answer;
+    } cases[] = {
+        {EINTR, NET_TRY_AGAIN},   {EAGAIN, NET_TRY_AGAIN},   {ECONNABORTED, NET_LOST},
+        {EPROTO, NET_LOST},       {ENOPROTOOPT, NET_LOST},   {EOPNOTSUPP, NET_LOST},
+        {ENETDOWN, NET_LOST},     {ENETUNREACH, NET_LOST},   {EHOSTDOWN, NET_LOST},
+        {EHOSTUNREACH, NET_LOST}, {ENONET, NET_LOST},        {EMFILE, NET_EXHAUSTED},
+        {ENFILE, NET_EXHAUSTED},  {ENOBUFS, NET_EXHAUSTED},  {ENOMEM, NET_EXHAUSTED},
+        {EPERM, NET_EXHAUSTED},   {ENOTSOCK, NET_EXHAUSTED}, {EINVAL, NET_EXHAUSTED},
+    };
+    struct pair pair = open_pair();
+    int client;
+    if (!replaced)
+        cr_skip_test("accept4() is not called here");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        next_error = cases[i].error;
+        cr_expect_eq(net_accept(pair.listener, true, &client), cases[i].answer, "%s",
+                     strerror(cases[i].error));
+    }
+}
 #endif
 
 Test(net, what_fails_again_and_again_is_exhaustion, .timeout = 10)
@@ -440,6 +466,9 @@ Test(options, a_handled_stop_signal_interrupts_a_call, .timeout = 10)
     cr_assert_eq(pipe(ends), 0);
     stop_signals_handle(on_stop_signal);
     raise(SIGINT);
+    cr_expect_eq(handled, SIGINT);
+    handled = 0;
+    raise(SIGINT); /* which would end this process, if the handler were gone */
     cr_expect_eq(handled, SIGINT);
     pid_t parent = getpid(), child = fork();
     if (child == 0) { /* a signal that comes too early interrupts nothing: send it again */
