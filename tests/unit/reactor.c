@@ -142,6 +142,24 @@ ON_EVERY_BACKEND(modify_pauses_and_resumes)
     cr_expect_gt(calls, 1, "level-triggered: again and again while there is something to read");
 }
 
+/* The list of changes has room for each descriptor once, so a second change must not take a second
+ * place: 100,000 of them would reach far beyond the list's memory. */
+ON_EVERY_BACKEND(many_changes_of_one_descriptor_take_one_place)
+{
+    int pair[2];
+    make_pair(pair);
+    reactor_add(reactor, pair[0], REACTOR_READ, count_call, NULL);
+    for (int i = 0; i < 50000; i++) {
+        reactor_modify(reactor, pair[0], REACTOR_WRITE);
+        reactor_modify(reactor, pair[0], 0);
+    }
+    reactor_modify(reactor, pair[0], REACTOR_READ);
+    calls = 0;
+    give(pair[1], "x", 1);
+    run_for(reactor, 20);
+    cr_expect_gt(calls, 0, "the last change is the one that counts");
+}
+
 ON_EVERY_BACKEND(no_interest_hears_nothing_of_a_hangup)
 {
     int pair[2];
