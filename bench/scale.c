@@ -125,8 +125,8 @@ static void one_case(struct table *table, struct experiment *facts, int threads,
     char trouble[SERVER_SAID] = "";
     struct server server = {0};
     snprintf(server.name, sizeof server.name, "07-reactor-threads --threads %d", threads);
-    snprintf(server.command, sizeof server.command, "%.400s/07-reactor/07-reactor-threads --threads %d",
-             facts->build, threads);
+    snprintf(server.command, sizeof server.command,
+             "%.400s/07-reactor/07-reactor-threads --threads %d", facts->build, threads);
     if (server_start(&server, MACHINE_ALL, trouble, sizeof trouble) == 0)
         add_row(table, facts, &server, threads, cores);
     else
