@@ -20,7 +20,7 @@ static const char usual[] =
     "03-select|03|||03-select/03-select||||tested,compared,chapter\n"
     "04-poll|04|||04-poll/04-poll||||compared,chapter\n"
     "05-epoll|05|||05-epoll/05-epoll||||chapter,tested,reference,compared\n"
-    "05-epoll --edge-triggered|05 edge|||05-epoll/05-epoll|--edge-triggered|||tested,compared\n"
+    "05-epoll-edge|05 edge|||05-epoll/05-epoll-edge||edges||tested,compared\n"
     "06-kqueue (on epoll)|06|||06-kqueue/06-kqueue||||chapter,tested,compared\n"
     "07-reactor|07|||07-reactor/07-reactor||||chapter,compared\n"
     "07-reactor --backend poll|07 poll|||07-reactor/07-reactor|--backend poll|||tested\n"
@@ -76,7 +76,7 @@ Test(roster, all_is_every_server)
     struct options options = {.servers = "all"};
     cr_assert_eq(roster_make(&options, build, servers), 15,
                  "two twins, and none that is only tested");
-    expect_command(&servers[7], "/05-epoll/05-epoll --edge-triggered");
+    expect_command(&servers[7], "/05-epoll/05-epoll-edge");
     expect_command(&servers[10], "/bench/peers/libuv");
     options.servers = NULL;
     cr_assert_eq(roster_make(&options, build, servers), 10, "peers come when asked for");
