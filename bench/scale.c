@@ -111,7 +111,7 @@ static void add_row(struct table *table, struct experiment *facts, struct server
     server_settle(server);
     if (interrupted)
         return;
-    table_text(table, "07-reactor");
+    table_text(table, "07-reactor-threads");
     table_text(table, "%d", threads);
     table_text(table, "%d", generators);
     table_number(table, result.rate, 0);

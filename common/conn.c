@@ -21,10 +21,8 @@ static _Thread_local char scratch[CONN_HELD_MAX];
 /* A call has failed. Either the socket is not ready, or the client is lost. */
 static enum conn_next after_error(struct conn *conn, enum conn_next next)
 {
-    if (errno == EINTR)
-        return next;
     conn->would_block = errno == EAGAIN || errno == EWOULDBLOCK;
-    if (conn->would_block)
+    if (conn->would_block || errno == EINTR)
         return next;
     if (log_verbose)
         log_event("client %d: %s", conn->fd, strerror(errno));
@@ -40,8 +38,7 @@ static enum conn_next keep_unsent(struct conn *conn, const char *bytes, size_t l
         net_reset_on_close(conn->fd);
         return CONN_CLOSE;
     }
-    unsent->start = 0;
-    unsent->end = length;
+    *unsent = (struct unsent){.end = length};
     memcpy(unsent->bytes, bytes, length);
     conn->unsent = unsent;
     return CONN_WRITE;
@@ -75,10 +72,12 @@ static inline enum conn_next echo(struct conn *conn, size_t max)
     ssize_t sent = send(conn->fd, scratch, (size_t)received, 0);
     if (sent == received)
         return CONN_READ;
-    if (sent < 0 && after_error(conn, CONN_WRITE) == CONN_CLOSE)
-        return CONN_CLOSE;
-    size_t taken = sent > 0 ? (size_t)sent : 0;
-    return keep_unsent(conn, scratch + taken, (size_t)received - taken);
+    if (sent < 0) {
+        if (after_error(conn, CONN_WRITE) == CONN_CLOSE)
+            return CONN_CLOSE;
+        sent = 0;
+    }
+    return keep_unsent(conn, scratch + sent, (size_t)(received - sent));
 }
 
 /* A turn once the server stops: echoes what is owed, then sends FIN, then discards what comes until

@@ -53,12 +53,24 @@ char *chat_error_json(const char *error)
     return to_text(json_pack("{ss}", "error", error));
 }
 
-/* The length of the UTF-8 character at text, and its number; 0 if it is none (RFC 3629). */
+/* How many bytes a UTF-8 character has that begins with this one; 0: none begins so (RFC 3629). */
+static size_t utf8_length(unsigned char first)
+{
+    if (first < 0x80)
+        return 1;
+    if (first >> 5 == 6)
+        return 2;
+    if (first >> 4 == 14)
+        return 3;
+    return first >> 3 == 30 ? 4 : 0;
+}
+
+/* The length of the UTF-8 character at text, and its number; 0 if it is none. */
 static size_t decode(const unsigned char *text, size_t length, uint32_t *number)
 {
     static const uint32_t min[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = text[0] < 0x80 ? 1 : text[0] >> 5 == 6 ? 2 : text[0] >> 4 == 14 ? 3 : 4;
-    if (n > length || (n == 4 && text[0] >> 3 != 30))
+    size_t n = utf8_length(text[0]);
+    if (n == 0 || n > length)
         return 0;
     *number = n == 1 ? text[0] : text[0] & (0xffU >> (n + 1));
     for (size_t i = 1; i < n; i++) {

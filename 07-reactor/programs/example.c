@@ -14,8 +14,9 @@ static void on_input(struct reactor *reactor, int fd, unsigned ready, void *argu
     char line[512];
     ssize_t length = read(fd, line, sizeof line); /* it is ready, so this does not sleep */
     (void)ready, (void)argument;
-    printf("%zd bytes\n", length);
-    if (length <= 0)
+    if (length > 0)
+        printf("%zd bytes\n", length);
+    else
         reactor_stop(reactor);
 }
 

@@ -23,7 +23,8 @@
 struct reactor;
 
 /* What a descriptor is watched for (its interest), or is ready for: a set of these bits. A lost
- * connection is ready for all that it is watched for: read() or write() then says why. */
+ * connection is ready for all that it is watched for: read() or write() then says why. (READ and
+ * WRITE are the numbers of EPOLLIN and EPOLLOUT: so little is left to translate.) */
 enum {
     REACTOR_READ = 1 << 0,
     REACTOR_ERROR = 1 << 1, /* alone: the kernel has refused a reactor_modify(); remove and close */

@@ -57,7 +57,7 @@ struct stream {
     int unread; /* once stopping: how much had arrived and is not yet read */
     enum { OPEN, ENDED, CLOSING, LINGERING, DEAD } state;
     bool connecting;
-    bool spoken;              /* the peer's first message was used up, or the peer has ended */
+    bool first_message_done;  /* the peer's first message was used up, or the peer has ended */
     bool more;                /* on_data has not been offered all that is in `in` */
     bool watched;             /* the interest is not empty */
     bool paused;              /* by the program */
@@ -73,7 +73,7 @@ struct stream {
  * decides what comes next. */
 static void on_ready(struct reactor *reactor, int fd, unsigned ready, void *argument);
 static void receive(struct stream *stream);
-static void deliver(struct stream *stream, const char *fresh, size_t length);
+static void deliver(struct stream *stream, const char *arrived, size_t length);
 static void flush(struct stream *stream);
 static void settle(struct stream *stream);
 
@@ -153,9 +153,9 @@ static void flush(struct stream *stream)
 /* The time limit for the first message ends, and the one for silence begins. */
 static void first_message_came(struct stream *stream)
 {
-    if (stream->spoken)
+    if (stream->first_message_done)
         return;
-    stream->spoken = true;
+    stream->first_message_done = true;
     reactor_timer_stop(stream->reactor, &stream->silence);
     if (stream->idle_ms > 0)
         (void)reactor_timer_start(stream->reactor, &stream->silence, stream->idle_ms, 0);
@@ -173,16 +173,16 @@ static bool turn_is_over(struct stream *stream)
 }
 
 /* Hands on_data what is there, or as much as a turn allows, and keeps what on_data has left.
- * `fresh` has just arrived; it goes behind what was kept before. */
-static void deliver(struct stream *stream, const char *fresh, size_t length)
+ * `arrived` goes behind what was kept before. */
+static void deliver(struct stream *stream, const char *arrived, size_t length)
 {
-    bool held = buffer_length(&stream->in) > 0;
-    if (held && buffer_add(&stream->in, fresh, length) < 0) {
+    bool kept = buffer_length(&stream->in) > 0;
+    if (kept && buffer_add(&stream->in, arrived, length) < 0) {
         fail(stream, ENOMEM);
         return;
     }
-    const char *bytes = held ? stream->in.bytes + stream->in.start : fresh;
-    size_t all = held ? buffer_length(&stream->in) : length, used = 0, message = 1;
+    const char *bytes = kept ? stream->in.bytes + stream->in.start : arrived;
+    size_t all = kept ? buffer_length(&stream->in) : length, used = 0, message = 1;
     while (used < all && message > 0 && may_deliver(stream) && !turn_is_over(stream)) {
         message = stream->handlers->on_data(stream, bytes + used, all - used);
         used += message;
@@ -192,7 +192,7 @@ static void deliver(struct stream *stream, const char *fresh, size_t length)
     stream->more = used < all && message > 0;
     if (used > 0)
         first_message_came(stream);
-    if (held)
+    if (kept)
         buffer_use(&stream->in, stream->state == OPEN ? used : all);
     else if (stream->state == OPEN && buffer_add(&stream->in, bytes + used, all - used) < 0)
         fail(stream, ENOMEM);
@@ -338,7 +338,7 @@ static void on_silence(struct reactor *reactor, struct reactor_timer *timer)
     int64_t left = stream->moved_ms + stream->idle_ms - reactor_now_ms(reactor);
     if (stream->state >= CLOSING)
         return;
-    if (stream->spoken && left > 0) /* bytes have moved since the timer was started */
+    if (stream->first_message_done && left > 0) /* bytes have moved since the timer was started */
         (void)reactor_timer_start(reactor, timer, left, 0);
     else if (stream->handlers->on_silence)
         stream->handlers->on_silence(stream);
@@ -537,7 +537,7 @@ void stream_stop(struct stream *stream, int within_ms)
 int stream_limit_silence(struct stream *stream, int first_ms, int idle_ms)
 {
     int limit_ms = first_ms > 0 ? first_ms : idle_ms;
-    stream->spoken = first_ms == 0;
+    stream->first_message_done = first_ms == 0;
     stream->idle_ms = idle_ms;
     stream->moved_ms = reactor_now_ms(stream->reactor);
     if (limit_ms == 0)

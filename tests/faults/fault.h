@@ -33,8 +33,6 @@ extern const struct fault faults[]; /* ends with a NULL name */
 
 extern const char *server_command; /* as in ECHO_SERVER */
 
-/* Is this one of its traits? harness.h */
-bool has_trait(const char *trait);
 void start_under(const struct fault *fault); /* starts the server with the fault */
 void start_under_with(const struct fault *fault, struct start options);
 /* The same, if it might not get ready: true if it has. inject instead of the fault's own. */

@@ -20,11 +20,6 @@ const char *server_command, *work_directory, *preload_library;
 static char log_name[TEXT]; /* strace's */
 static struct preload_hits *hits;
 
-bool has_trait(const char *trait)
-{
-    return server_has(trait);
-}
-
 long injected(void)
 {
     char line[TEXT];

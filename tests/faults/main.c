@@ -29,7 +29,7 @@ static bool shown[FAULTS_MAX], over[FAULTS_MAX];
 static const struct design *by_design(const struct fault *fault)
 {
     for (const struct design *d = fault->design; d->trait; d++)
-        if (has_trait(d->trait))
+        if (server_has(d->trait))
             return d;
     return NULL;
 }
@@ -39,7 +39,7 @@ static void run_fault(const void *argument)
     const struct fault *fault = argument;
     const struct design *design = by_design(fault);
     harness_begin();
-    if (fault->trait && !has_trait(fault->trait))
+    if (fault->trait && !server_has(fault->trait))
         verdict(VERDICT_NONE, "it has no %s", fault->trait);
     if (fault->calls && !strace_path)
         skip("no strace, or it may not trace");

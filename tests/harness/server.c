@@ -12,7 +12,7 @@
 
 #include "harness.h"
 
-enum { WORDS_MAX = 32, START_MS = 8000, STOP_MS = 1500, RUN_MS = 5000 };
+enum { WORDS_MAX = 64, START_MS = 8000, STOP_MS = 1500, RUN_MS = 5000 };
 
 struct server server;
 
@@ -81,7 +81,8 @@ static int nameless_file(void)
 static pid_t launch(const char *const *further, const int standard[3], unsigned descriptors)
 {
     char text[1024], *words[WORDS_MAX];
-    snprintf(text, sizeof text, "%s", getenv("ECHO_SERVER"));
+    int length = snprintf(text, sizeof text, "%s", getenv("ECHO_SERVER"));
+    must(length < (int)sizeof text, "ECHO_SERVER has more than %zu bytes", sizeof text - 1);
     int n = split_words(text, words, WORDS_MAX / 2);
     must(n > 0, "ECHO_SERVER is empty");
     while (*further && n < WORDS_MAX - 1)

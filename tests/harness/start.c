@@ -81,9 +81,11 @@ pid_t start_process(char *const *words, const int standard[3], unsigned descript
 int split_words(char *text, char **words, int max)
 {
     int n = 0;
-    for (char *word = strtok(text, " "); word && n < max - 1; word = strtok(NULL, " "))
+    char *word = strtok(text, " ");
+    for (; word && n < max - 1; word = strtok(NULL, " "))
         words[n++] = word;
     words[n] = NULL;
+    must(!word, "a command has more than %d words", max - 1);
     return n;
 }
 

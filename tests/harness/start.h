@@ -26,8 +26,8 @@ enum { CLOSED = -1, DEV_NULL = -2 }; /* instead of a descriptor */
  * limit of them, as in setrlimit(2); 0: ours. */
 pid_t start_process(char *const *words, const int standard[3], unsigned descriptors);
 
-/* Cuts a text at its blanks into words with a NULL behind them, together at most max. Returns how
- * many words there are. */
+/* Cuts a text at its blanks into words with a NULL behind them, together at most max; more are a
+ * failure. Returns how many words there are. */
 int split_words(char *text, char **words, int max);
 
 /* ---- what it says first ---- */
