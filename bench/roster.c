@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum role { PLAIN, REFERENCE, CONTROL, ALONE, PEER };
+enum role { PLAIN, REFERENCE, CONTROL, ALONE, PEER, SMALLEST };
 
 struct entry {
     char name[SERVER_NAME];       /* as shown: it has to be honest about what runs */
@@ -86,6 +86,8 @@ static const char *add_row(char *row)
         return "a row has nine columns";
     if (has_role(columns[ROLES], "reference"))
         return add_reference(columns);
+    if (has_role(columns[ROLES], "smallest"))
+        return add_entry(columns, "", SMALLEST);
     if (has_role(columns[ROLES], "peer"))
         return add_entry(columns, "", PEER);
     if (has_role(columns[ROLES], "compared"))
@@ -237,11 +239,14 @@ static void add_extra(struct server *servers, int count, const char *command)
                  arguments);
 }
 
-/* Peers come when they are asked for, the reference and its twins always. */
+/* Peers come when they are asked for, the reference and its twins always. The smallest servers do
+ * not belong to "all": they lose bytes, so they are compared only when somebody names them. */
 static bool takes_part(const struct entry *entry, const char *list)
 {
-    if (entry->role == REFERENCE || entry->role == CONTROL || entry->role == ALONE || is_all(list))
+    if (entry->role == REFERENCE || entry->role == CONTROL || entry->role == ALONE)
         return true;
+    if (is_all(list))
+        return entry->role != SMALLEST;
     return list != NULL ? listed(list, entry->name) : entry->role == PLAIN;
 }
 

@@ -24,6 +24,8 @@ static const char usual[] =
     "06-kqueue (on epoll)|06|||06-kqueue/06-kqueue||||chapter,tested,compared\n"
     "07-reactor|07|||07-reactor/07-reactor||||chapter,compared\n"
     "07-reactor --backend poll|07 poll|||07-reactor/07-reactor|--backend poll|||tested\n"
+    "smallest-03||||03-select/smallest-03||fd-setsize||smallest\n"
+    "smallest-04||||04-poll/smallest-04||||smallest\n"
     "libuv||||bench/peers/libuv||||peer\n"
     "libevent||||bench/peers/libevent||||peer\n"
     "bufferevent (libevent)||||bench/peers/bufferevent||||peer\n"
@@ -75,11 +77,23 @@ Test(roster, all_is_every_server)
     static struct server servers[ROSTER_MOST];
     struct options options = {.servers = "all"};
     cr_assert_eq(roster_make(&options, build, servers), 15,
-                 "two twins, and none that is only tested");
+                 "two twins, none that is only tested, and no smallest one");
     expect_command(&servers[7], "/05-epoll/05-epoll-edge");
     expect_command(&servers[10], "/bench/peers/libuv");
     options.servers = NULL;
     cr_assert_eq(roster_make(&options, build, servers), 10, "peers come when asked for");
+}
+
+Test(roster, the_smallest_servers_come_when_they_are_named)
+{
+    static struct server servers[ROSTER_MOST];
+    struct options options = {.servers = "smallest"};
+    cr_assert_eq(roster_make(&options, build, servers), 5, "both, beside the reference's three");
+    expect_command(&servers[3], "/03-select/smallest-03");
+    options.servers = "03,smallest-04";
+    cr_assert_eq(roster_make(&options, build, servers), 5, "03 is not smallest-03");
+    expect_command(&servers[0], "/03-select/03-select");
+    expect_command(&servers[4], "/04-poll/smallest-04");
 }
 
 Test(scenario, a_list_goes_to_those_that_vary_it)
