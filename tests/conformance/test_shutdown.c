@@ -339,9 +339,17 @@ static void stop_while_owing(struct client *c)
 /* They read within the second. */
 Test(clause7_shutdown, what_the_server_holds_comes_back)
 {
+    static const char *const owed[ALL] = {"what it held", "what it had not read",
+                                          "what it read last", "what it read last"};
     struct client c[ALL];
     stop_while_owing(c);
     nap(300);
+    for (int i = 0; i < ALL; i++) {
+        clients_drain(&c[i], 1, STUCK_MS);
+        cr_assert(c[i].received == c[i].sent,
+                  "clause 7: at the stop, %s is lost: byte %llu of %llu", owed[i],
+                  (unsigned long long)c[i].received, (unsigned long long)c[i].sent);
+    }
     clients_see_fin_and_leave(c, ALL, now_ms());
 }
 

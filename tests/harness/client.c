@@ -202,8 +202,8 @@ void client_send(struct client *client, size_t length)
 void client_receive(struct client *client, size_t max)
 {
     bool ready = client_ready(client, POLLIN, STUCK_MS);
-    must(ready, "clause 1: silence after byte %llu of %llu", (unsigned long long)client->received,
-         (unsigned long long)client->sent);
+    must(ready, "clause 1: silence after byte %llu of %llu%s", (unsigned long long)client->received,
+         (unsigned long long)client->sent, server_has_read(client));
     client_take(client, max);
     must_be_open(client, "reading");
     must(!client->eof, "clause 2: EOF after byte %llu of %llu",
@@ -281,6 +281,15 @@ static int wait_for_any(struct pollfd *p, int count, int ms)
     return ready < 0 ? 0 : ready;
 }
 
+static const struct client *first_waiting(const struct client *clients, const uint64_t *goal)
+{
+    while (clients->received >= *goal) {
+        clients++;
+        goal++;
+    }
+    return clients;
+}
+
 void clients_echo(struct client *clients, int count, size_t length)
 {
     struct pollfd p[CLIENTS_MAX];
@@ -304,7 +313,8 @@ void clients_echo(struct client *clients, int count, size_t length)
             open += busy;
         }
         must(now_ms() < last + patient(STUCK_MS),
-             "clause 1: silence while %d of %d clients wait for their echo", open, count);
+             "clause 1: silence while %d of %d clients wait for their echo%s", open, count,
+             server_has_read(first_waiting(clients, goal)));
         if (open == 0 || !wait_for_any(p, count, 100))
             continue;
         for (int i = 0; i < count; i++) {

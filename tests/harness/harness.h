@@ -90,6 +90,9 @@ struct owed {
 };
 struct client;
 struct owed server_owes(const struct client *client);
+/* For a message about a client that waits in vain: has the server read its bytes? It is part of a
+ * sentence, and empty where the system does not tell. */
+const char *server_has_read(const struct client *client);
 
 /* Changes the limit of its descriptors while it runs: prlimit(2). It keeps those above. */
 void server_limit_descriptors(int limit);

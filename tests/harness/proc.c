@@ -111,6 +111,8 @@ static ssize_t look_up(const struct client *client, struct answer *answer)
 
     getsockname(client->fd, (struct sockaddr *)&us, &length);
     getpeername(client->fd, (struct sockaddr *)&it, &length);
+    if (us.sin_family != AF_INET)
+        return -1;
     request.body.id = (struct inet_diag_sockid){.idiag_sport = it.sin_port,
                                                 .idiag_dport = us.sin_port,
                                                 .idiag_src[0] = it.sin_addr.s_addr,
@@ -119,7 +121,7 @@ static ssize_t look_up(const struct client *client, struct answer *answer)
     ssize_t received = -1;
     int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
     if (fd >= 0 && send(fd, &request, sizeof request, 0) == sizeof request)
-        received = recv(fd, answer, sizeof *answer, 0);
+        received = recv(fd, answer, sizeof *answer, MSG_DONTWAIT); /* it is there */
     close(fd);
     return received;
 }
@@ -162,6 +164,19 @@ struct owed server_owes(const struct client *client)
     skip("this system does not tell what is in a socket's buffers");
 #endif
     return owed;
+}
+
+const char *server_has_read(const struct client *client)
+{
+#ifdef __linux__
+    struct answer answer = {0};
+    if (look_up(client, &answer) > 0 && answer.header.nlmsg_type == SOCK_DIAG_BY_FAMILY)
+        return answer.server_end.idiag_rqueue > 0 ? ": the server leaves bytes unread"
+                                                  : ": the server has read all of them";
+#else
+    (void)client;
+#endif
+    return "";
 }
 
 double server_cpu_ms(void)
