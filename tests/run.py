@@ -10,7 +10,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
+
+import judge
+from verdict import Verdict
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -27,7 +29,9 @@ where that may not be, the exact line to run is printed.
 """
 EPILOG = """\
 With --server, the conformance tests run against any one echo server that has the same command line,
-whatever language it is written in.
+whatever language it is written in. Then it says which clauses of the contract the server keeps and
+which it breaks, what usually causes that, and where to read about it. docs/contract.md has the
+contract, and servers to begin with in four languages.
 
 Traits say what is different about a server by design:
   busy             burns CPU while it waits
@@ -65,12 +69,16 @@ def options():
                         help='the build directory (build)')
     parser.add_argument('--traits', metavar='LIST', default='',
                         help="the server's traits, separated by commas")
+    parser.add_argument('--first', action='store_true',
+                        help='with --server: clause by clause, up to the first that is broken')
     parser.add_argument('--server', metavar='PATH', nargs=argparse.REMAINDER,
                         help='the server to test; all that follow are arguments for it')
     parser.error = wrong
     chosen = parser.parse_args()
     if chosen.server == []:
         wrong('--server needs a path')
+    if chosen.first and (chosen.filter or not chosen.server):
+        wrong('--first goes with --server, and without --filter')
     chosen.build = os.path.abspath(chosen.build)
     return chosen
 
@@ -197,96 +205,6 @@ def show(line):
 
 # ---- the verdict ----
 
-SYNTHESIS = re.compile(r'\[====\].*Passing: *\D*(\d+).*Failing: *\D*(\d+).*Crashing: *\D*(\d+)')
-
-
-class Verdict:
-    """What one of meson's tests says of the single tests in it: in TAP (testanything.org), in
-    Criterion's last line, or, if it speaks neither, by its exit status alone."""
-
-    def __init__(self, record, filtered=False):
-        self.passed = 0
-        self.skips = [] # why
-        self.failures = [] # name, reason, details
-        text = re.sub(r'\x1b\[[0-9;]*m', '', record.get('stdout', '') + record.get('stderr', ''))
-        good = record['result'] in ('OK', 'SKIP')
-        lines = text.splitlines()
-        spoken = self.read_tap(lines) or self.read_criterion(lines)
-        if not spoken and record['result'] == 'OK':
-            self.passed = 1
-        elif not spoken and record['result'] == 'SKIP':
-            self.skips = lines[-1:] or ['']
-        if good and not self.passed + len(self.skips) + len(self.failures) and not filtered:
-            self.failures = [('', 'ran no test', lines[-20:])]
-        if not good and not self.failures: # it crashed, or did not end, before it could say so
-            reason = 'took too long' if record['result'] == 'TIMEOUT' else \
-                f'exit status {record["returncode"]}'
-            self.failures = [('', reason, lines[-20:])]
-
-    def read_tap(self, lines):
-        spoken = False
-        for number, line in enumerate(lines):
-            found = re.match(r'(ok|not ok)\b *\d* *(?:- )?(.*)', line)
-            if not found:
-                continue
-            result, name = found.groups()
-            # Criterion calls "skipped", too, what a filter has left out: that does not count.
-            if '# SKIP test was skipped' in name:
-                pass
-            elif '# SKIP' in name:
-                self.skips.append(name.split('# SKIP')[1].strip())
-            elif result == 'ok':
-                self.passed += 1
-            else:
-                self.failures.append((name, '', self.details(lines[number + 1:])))
-            spoken = True
-        return spoken
-
-    @staticmethod
-    def details(lines):
-        """What the lines below a failed one say: comments, or Criterion's block of YAML."""
-        said, place = [], ''
-        for line in lines:
-            if not line.startswith(('#', ' ')) or len(said) == 20:
-                break
-            found = re.match(r' *- (?:\.\./)*(\S+:\d+): ', line)
-            if found:
-                place = found.group(1)
-            elif 'Assertion failed: ' in line and place:
-                said.append(line.split('Assertion failed: ')[1] + f' ({place})')
-            elif line.startswith('#'):
-                said.append(line[1:].lstrip())
-        return said
-
-    def read_criterion(self, lines):
-        for line in lines:
-            found = SYNTHESIS.match(line)
-            if found:
-                passed, failed, crashed = map(int, found.groups())
-                self.passed += passed
-                self.failures = self.criterion_failures(lines) or \
-                    [('', 'failed', [])] * (failed + crashed)
-                return True
-        return False
-
-
-    @staticmethod
-    def criterion_failures(lines):
-        """Above "[FAIL] suite::test" stands where, and below that line why, a check did not hold."""
-        failures, said, place = [], [], ''
-        for line in lines:
-            failed = re.match(r'\[(?:FAIL|CRASH)\] (.*)', line)
-            found = re.match(r'\[----\] *(?:(?:\.\./)*(\S+:\d+): )?(.*)', line)
-            if failed:
-                failures.append((failed.group(1), '', said))
-                said = []
-            elif found:
-                place = found.group(1) or place
-                if place and found.group(2) not in ('', 'Assertion Failed'):
-                    said.append(f'{found.group(2)} ({place})')
-        return failures
-
-
 def again(record, single):
     """The command that runs this alone."""
     command = ['tests/run', '--only', name_of(record)]
@@ -333,31 +251,25 @@ def absolute(server):
     return path
 
 
-def judge(chosen):
-    """Runs the conformance tests against the reader's server, and shows them as they end."""
+def judge_server(chosen):
+    """Holds the reader's server to the contract, and says what to mend."""
     server = ' '.join([absolute(chosen.server[0]), *chosen.server[1:]])
     configure(chosen.build, want=False)
     quietly(['meson', 'compile', '-C', chosen.build, 'conformance'])
     print('testing ' + server, flush=True)
-    with tempfile.NamedTemporaryFile() as tap:
-        criterion = subprocess.Popen(
-            [os.path.join(chosen.build, 'tests', 'conformance'), '--jobs', '4', '--verbose',
-             '--tap=' + tap.name, '--filter', chosen.filter or '*'],
-            env=dict(os.environ, ECHO_SERVER=server, ECHO_TRAITS=chosen.traits),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
-        for line in criterion.stdout:
-            if not re.search(r'\[RUN \]|Test is disabled|Writing tap', line):
-                print(line, end='', flush=True)
-        status = criterion.wait()
-        record = {'stdout': tap.read().decode(errors='replace'), 'returncode': status,
-                  'result': 'OK' if status == 0 else 'FAIL'}
-    return total([Verdict(record)])
+    the_judge = judge.Judge(os.path.join(chosen.build, 'tests', 'conformance'), server,
+                            chosen.traits, shlex.join(['--server', *chosen.server]))
+    clauses = the_judge.judge(chosen.filter or '*', chosen.first)
+    judge.table(clauses)
+    judge.advise(clauses, the_judge.book, the_judge.command)
+    print()
+    return total(the_judge.verdicts)
 
 
 def main():
     chosen = options()
     if chosen.server:
-        return judge(chosen)
+        return judge_server(chosen)
     narrow = chosen.suites or chosen.filter or chosen.only
     configure(chosen.build, want=not narrow)
     tests = choose(introspect(chosen.build, '--tests'), chosen)
