@@ -13,7 +13,7 @@ setup_have() {
     cc) command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 ||
         command -v clang >/dev/null 2>&1 ;;
     headers) echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 ;;
-    python3 | pkg-config | meson | ninja | gnuplot | strace | valgrind | clang | clang-format | clang-tidy | cppcheck)
+    python3 | pkg-config | meson | ninja | gnuplot | strace | valgrind | clang | clang-format | clang-tidy | cppcheck | go | node)
         command -v "$1" >/dev/null 2>&1
         ;;
     nft) # Linux's; an ordinary user's PATH may lack the place where it is
@@ -41,6 +41,9 @@ setup_package() { # manager, thing
     dnf:nft) echo nftables iproute ;;
     apt:libuv | apt:libevent | apt:jansson | apt:libev | apt:liburing)
         echo "lib${2#lib}-dev" | sed 's/libuv-dev/libuv1-dev/' ;;
+    apt:go) echo golang-go ;;
+    dnf:go) echo golang ;;
+    apt:node | dnf:node | pacman:node) echo nodejs ;;
     apt:fuzzer) echo clang libclang-rt-dev ;;
     dnf:fuzzer) echo clang compiler-rt ;;
     pacman:fuzzer) echo clang compiler-rt ;;
