@@ -55,7 +55,7 @@ class Verdict:
         """What the lines below a failed one say: comments, or Criterion's block of YAML."""
         said, place = [], ''
         for line in lines:
-            if not line.startswith(('#', ' ')) or len(said) == 20:
+            if not line.startswith(('#', ' ')) or line == '  ...' or len(said) == 20:
                 break
             found = re.match(r' *- (?:\.\./)*(\S+:\d+): ', line)
             if found:

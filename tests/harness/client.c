@@ -281,13 +281,13 @@ static int wait_for_any(struct pollfd *p, int count, int ms)
     return ready < 0 ? 0 : ready;
 }
 
-static const struct client *first_waiting(const struct client *clients, const uint64_t *goal)
+static const struct client *first_waiting(const struct client *clients, int count,
+                                          const uint64_t *goal)
 {
-    while (clients->received >= *goal) {
-        clients++;
-        goal++;
-    }
-    return clients;
+    int i = 0;
+    while (i < count - 1 && clients[i].received >= goal[i])
+        i++;
+    return &clients[i];
 }
 
 void clients_echo(struct client *clients, int count, size_t length)
@@ -314,7 +314,7 @@ void clients_echo(struct client *clients, int count, size_t length)
         }
         must(now_ms() < last + patient(STUCK_MS),
              "clause 1: silence while %d of %d clients wait for their echo%s", open, count,
-             server_has_read(first_waiting(clients, goal)));
+             server_has_read(first_waiting(clients, count, goal)));
         if (open == 0 || !wait_for_any(p, count, 100))
             continue;
         for (int i = 0; i < count; i++) {
