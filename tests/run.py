@@ -257,8 +257,9 @@ def judge_server(chosen):
     configure(chosen.build, want=False)
     quietly(['meson', 'compile', '-C', chosen.build, 'conformance'])
     print('testing ' + server, flush=True)
+    words = (['--traits', chosen.traits] if chosen.traits else []) + ['--server', *chosen.server]
     the_judge = judge.Judge(os.path.join(chosen.build, 'tests', 'conformance'), server,
-                            chosen.traits, shlex.join(['--server', *chosen.server]))
+                            chosen.traits, shlex.join(words))
     clauses = the_judge.judge(chosen.filter or '*', chosen.first)
     judge.table(clauses)
     judge.advise(clauses, the_judge.book, the_judge.command)
