@@ -36,7 +36,7 @@ int main(int argc, char **argv)
     struct net_settings settings = options_parse(argc, argv, NULL);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     int listener = net_listen(&settings, true);
-    if (listener < 0 || net_announce(listener) < 0)
+    if (epoll < 0 || listener < 0 || net_announce(listener) < 0)
         return 1;
     watch(listener);
     for (;;) {
@@ -45,7 +45,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < count; i++) {
             int client, fd = ready[i].data.fd;
             if (fd != listener && !echo(fd))
-                close(fd); /* then the kernel forgets it, too */
+                close(fd); /* the kernel forgets it, too: nobody has dup()ed it */
             if (fd == listener && net_accept(listener, true, &client) == NET_CLIENT)
                 watch(client);
         }

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/types.h>
+#include <sys/types.h> /* the BSDs want it before event.h */
 
 #include <sys/event.h>
 #include <sys/socket.h>
@@ -39,7 +39,7 @@ int main(int argc, char **argv)
     struct net_settings settings = options_parse(argc, argv, NULL);
     kq = kqueue();
     int listener = net_listen(&settings, true);
-    if (listener < 0 || net_announce(listener) < 0)
+    if (kq < 0 || listener < 0 || net_announce(listener) < 0)
         return 1;
     watch(listener);
     for (;;) {
@@ -48,7 +48,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < count; i++) {
             int client, fd = (int)ready[i].ident;
             if (fd != listener && !echo(fd))
-                close(fd); /* then the kernel forgets it, too */
+                close(fd); /* the kernel forgets it, too: nobody has dup()ed it */
             if (fd == listener && net_accept(listener, true, &client) == NET_CLIENT)
                 watch(client);
         }

@@ -26,6 +26,7 @@ class Hint:
         self.signs = [[part.strip() for part in line.partition(':')[::2]]
                       for line in section['when'].strip().splitlines()]
         self.unless = section.get('unless', '').split()
+        self.plain = 'plain' in section # so plain that no other cause is looked for
 
     def suite(self):
         return self.signs[0][0].split('/')[0]
@@ -56,7 +57,7 @@ class Book:
         mine = [hint for hint in self.hints if hint.suite() == suite]
         own = {test: message for test, message in failed.items()
                if suite[6:7] == about(message) or about(message) not in broken}
-        again = (hint for hint in mine if hint.name in named and hint.fits(failed))
+        again = (hint for hint in mine if (hint.name in named or hint.plain) and hint.fits(failed))
         return next(again, None) or next((hint for hint in mine if hint.fits(own)), None)
 
 
@@ -120,7 +121,7 @@ def explain(clause, hint, follows, named, book, command):
                 if fnmatch.fnmatchcase(test, pattern) and re.search(said, message))
     print(f'\n{clause.title}: broken')
     told('seen', (clause.failed[test].splitlines() or ['it failed'])[0])
-    told('by', test)
+    told('test', test + (f', one of {len(clause.failed)} that fail' if len(clause.failed) > 1 else ''))
     if hint and hint.name in named:
         told('cause', f'{hint.cause}: the same as above')
         return
@@ -129,8 +130,8 @@ def explain(clause, hint, follows, named, book, command):
         told('usually', hint.usually)
         told('read', hint.read)
     elif follows:
-        told('cause', 'the tests break off at clause ' + ' and '.join(follows) +
-             ': mend that, and ask again')
+        told('cause', 'these tests need clause ' + ' and '.join(follows) +
+             ', which is broken: mend that, and run them again')
     else:
         told('cause', 'what was seen is all that is known')
         told('read', book.clauses[clause.suite]['read'])

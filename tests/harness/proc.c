@@ -172,7 +172,7 @@ const char *server_has_read(const struct client *client)
     struct answer answer = {0};
     if (look_up(client, &answer) > 0 && answer.header.nlmsg_type == SOCK_DIAG_BY_FAMILY)
         return answer.server_end.idiag_rqueue > 0 ? ": the server leaves bytes unread"
-                                                  : ": the server has read all of them";
+                                                  : ": the server has read all that they sent";
 #else
     (void)client;
 #endif
