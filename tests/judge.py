@@ -146,7 +146,8 @@ def advise(clauses, book, command):
         explain(clause, hint, follows, named, book, command)
         named.append(hint.name if hint else None)
     if named:
-        print('\nMend this first: ' + next(clause.title for clause in clauses if clause.failed) + '.')
+        first = next(clause.title for clause in clauses if clause.failed)
+        print(f'\nMend this first: {first}. Then ask for all of it again.')
     return named
 
 

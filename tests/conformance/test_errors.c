@@ -17,7 +17,7 @@ static void begin(void)
 
 static void unharmed(const char *after)
 {
-    cr_assert(server_running(), "clause 4: the server ended after %s", after);
+    cr_assert(server_running(), "clause 4: the server ended after %s%s", after, server_end());
     client_echo(&bystander, 200000);
     struct client fresh = client_open();
     client_echo(&fresh, 1000);

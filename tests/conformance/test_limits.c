@@ -103,7 +103,8 @@ Test(clause6_limits, out_of_descriptors_and_recovery)
     int n = 0;
     ask(c, MANY, QUIET_MS);
     AWAIT(STUCK_MS, (n = count_served(c, MANY)) >= LEAST || !server_running());
-    cr_assert(server_running(), "clause 6: the server ended when descriptors ran out");
+    cr_assert(server_running(), "clause 6: the server ended when descriptors ran out%s",
+              server_end());
     the_connected_go_on(MANY);
     if (!server_has("busy"))
         cr_assert(server_settles(), "clause 6: it spins while descriptors are out");

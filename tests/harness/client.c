@@ -78,7 +78,7 @@ struct client client_open(void)
 {
     struct client client;
     bool connected = connect_within(&client, 0, 0, STUCK_MS);
-    must(connected, "cannot connect: %s", strerror(errno));
+    must(connected, "cannot connect: %s%s", strerror(errno), server_end());
     return client;
 }
 
@@ -86,7 +86,7 @@ struct client client_open_small(void)
 {
     struct client client;
     bool connected = connect_within(&client, 128 * 1024, 0, STUCK_MS);
-    must(connected, "cannot connect: %s", strerror(errno));
+    must(connected, "cannot connect: %s%s", strerror(errno), server_end());
     return client;
 }
 
@@ -95,7 +95,7 @@ static struct client open_narrow(void)
 {
     struct client client;
     bool connected = connect_within(&client, 16 * 1024, 1400, STUCK_MS);
-    must(connected, "cannot connect: %s", strerror(errno));
+    must(connected, "cannot connect: %s%s", strerror(errno), server_end());
     return client;
 }
 
@@ -185,8 +185,8 @@ size_t client_take(struct client *client, size_t max)
 
 static void must_be_open(const struct client *client, const char *doing)
 {
-    must(!client->reset, "clause 1: connection reset while %s, byte %llu of %llu", doing,
-         (unsigned long long)client->received, (unsigned long long)client->sent);
+    must(!client->reset, "clause 1: connection reset while %s, byte %llu of %llu%s", doing,
+         (unsigned long long)client->received, (unsigned long long)client->sent, server_end());
 }
 
 void client_send(struct client *client, size_t length)

@@ -70,6 +70,9 @@ void server_signal(int signal);
 void server_pause(void);   /* SIGSTOP, and it has stopped when this returns */
 void server_resume(void);  /* SIGCONT */
 bool server_running(void); /* notices its end */
+/* For a message about a client whose connection is lost: how the server has come to a bad end. It
+ * is part of a sentence, and empty if the server runs, or has ended as it should. */
+const char *server_end(void);
 bool server_ended_within(int ms);
 void server_must_end_well(const char *clause, int ms); /* exit status 0, at most ms from now */
 bool server_has(const char *trait);
