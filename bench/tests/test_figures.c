@@ -1,15 +1,14 @@
 /* The arithmetic: histogram, medians, intervals, ratios. */
-#include "clock.h"
-#include "histogram.h"
-#include "interrupt.h"
-#include "pattern.h"
-#include "statistics.h"
+#include "load/pattern.h"
+#include "numbers/histogram.h"
+#include "numbers/random.h"
+#include "record/summary.h"
+#include "system/clock.h"
+#include "system/interrupt.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
-
-volatile sig_atomic_t interrupted;
 
 enum { SAMPLES = 20000 };
 
@@ -167,11 +166,11 @@ static void swinging(struct record *record, struct server *servers, int rounds, 
     servers[2].control = true;
     record->servers = servers;
     record->server_count = 3;
-    record->cell_count = 1;
-    record->cells[0] = (struct cell){.active = 64, .size = 64};
+    record->condition_count = 1;
+    record->conditions[0] = (struct condition){.active = 64, .size = 64};
     cr_assert_eq(record_init(record), 0);
     cr_assert_eq(record_reserve(record, rounds * 3), 0);
-    record->facts[0].rounds = rounds;
+    record->runs[0].rounds = rounds;
     uint64_t state = 1;
     for (int round = 0; round < rounds; round++) {
         double speed = 1 + (double)(random_next(&state) % 1000) / 1000;
@@ -194,12 +193,12 @@ Test(summary, ratios_are_taken_within_a_round)
     static struct server servers[3];
     swinging(&record, servers, 30, 1.5);
     struct summary s = summary_of(&record, 0, 1);
-    cr_assert_float_eq(s.versus.median, 1.5, 1e-6);
-    cr_assert_float_eq(s.versus.high, 1.5, 1e-6);
-    cr_assert_float_eq(s.faster.median, 1 / 1.5, 1e-6);
+    cr_assert_float_eq(s.cpu_ratio.median, 1.5, 1e-6);
+    cr_assert_float_eq(s.cpu_ratio.high, 1.5, 1e-6);
+    cr_assert_float_eq(s.rate_ratio.median, 1 / 1.5, 1e-6);
     cr_assert(isnan(s.switches));
     cr_assert_float_eq(noise_of(&record, 0), 0, 1e-6);
-    cr_assert(is_difference(&s.versus, 0.01));
+    cr_assert(estimate_differs(&s.cpu_ratio, 0.01));
     record_free(&record);
 }
 
@@ -211,8 +210,8 @@ Test(summary, a_missing_round_does_not_shift_the_pairs)
     record.slices[2 + 3 * 3].echoes = 0; /* the reference lost its fourth slice */
     struct summary s = summary_of(&record, 0, 1);
     cr_assert_eq(s.slices, 5);
-    cr_assert_float_eq(s.versus.low, 1.25, 1e-6);
-    cr_assert_float_eq(s.versus.high, 1.25, 1e-6);
+    cr_assert_float_eq(s.cpu_ratio.low, 1.25, 1e-6);
+    cr_assert_float_eq(s.cpu_ratio.high, 1.25, 1e-6);
     record_free(&record);
 }
 
@@ -221,8 +220,8 @@ Test(summary, what_is_not_a_difference)
     struct estimate wide = {.median = 1.1, .low = 0.9, .high = 1.3};
     struct estimate narrow = {.median = 1.01, .low = 1.005, .high = 1.015};
     struct estimate none = {NAN, NAN, NAN, NAN, NAN};
-    cr_assert(!is_difference(&wide, 0.001));
-    cr_assert(!is_difference(&narrow, 0.02));
-    cr_assert(is_difference(&narrow, 0.005));
-    cr_assert(!is_difference(&none, 0.005));
+    cr_assert(!estimate_differs(&wide, 0.001));
+    cr_assert(!estimate_differs(&narrow, 0.02));
+    cr_assert(estimate_differs(&narrow, 0.005));
+    cr_assert(!estimate_differs(&none, 0.005));
 }

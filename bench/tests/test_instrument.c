@@ -1,14 +1,14 @@
 /* The instrument against servers that are wrong on purpose (fake.c): each must be measured, or
  * caught, as what it is. */
-#include "clock.h"
-#include "herd.h"
-#include "interrupt.h"
-#include "load.h"
-#include "pattern.h"
-#include "process.h"
-#include "run.h"
-#include "statistics.h"
-#include "table.h"
+#include "compare/rounds.h"
+#include "load/idle_clients.h"
+#include "load/load.h"
+#include "load/pattern.h"
+#include "output/table.h"
+#include "record/summary.h"
+#include "system/clock.h"
+#include "system/interrupt.h"
+#include "system/process.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -19,15 +19,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-volatile sig_atomic_t interrupted;
-
 static struct server server;
 static struct load load;
 static struct histogram latency;
 
 static void start(const char *mode, int connections, size_t size)
 {
-    char trouble[SERVER_SAID] = "";
+    char trouble[SERVER_TEXT] = "";
     const char *fake = getenv("FAKE");
     cr_assert_not_null(fake, "FAKE names the fake server; meson test sets it");
     snprintf(server.command, sizeof server.command, "%s %s", fake, mode);
@@ -172,14 +170,14 @@ Test(load, a_closed_connection_is_caught)
 
 Test(load, those_turned_away_are_counted)
 {
-    static struct herd_state state;
+    static struct idle_state state;
     start("refuse", 4, 64);
-    struct herd herd;
-    cr_assert_eq(herd_create(&herd, server.port, 30, 64), 0);
-    herd_connect(&herd, 30, &state);
+    struct idle_clients idle;
+    cr_assert_eq(idle_clients_create(&idle, server.port, 30, 64), 0);
+    idle_clients_connect(&idle, 30, &state);
     cr_assert_eq(state.end, (int)LOAD_TURNED_AWAY, "%s", state.trouble);
     cr_assert_eq(state.open, 6, "%d", state.open);
-    herd_end(&herd);
+    idle_clients_end(&idle);
     finish();
 }
 
@@ -226,7 +224,7 @@ Test(server, that_works_on_after_its_answer_is_waited_for)
 
 Test(server, may_go_on_writing_to_its_stdout)
 {
-    char trouble[SERVER_SAID] = "";
+    char trouble[SERVER_TEXT] = "";
     start("chatty", 4, 64);
     uint64_t echoes = 0;
     for (int i = 0; i < 100 && echoes <= 40; i++) {
@@ -240,13 +238,13 @@ Test(server, may_go_on_writing_to_its_stdout)
 
 static void expect_no_start(const char *mode, const char *text, const char *said_text)
 {
-    char trouble[SERVER_SAID] = "";
-    char said[SERVER_SAID] = "";
+    char trouble[SERVER_TEXT] = "";
+    char said[SERVER_TEXT] = "";
     snprintf(server.command, sizeof server.command, "%s %s", getenv("FAKE"), mode);
     cr_assert_eq(server_start(&server, -1, trouble, sizeof trouble), -1);
     cr_assert_str_eq(trouble, text);
     cr_assert_eq(server.pid, 0, "left running");
-    server_said(&server, said, sizeof said);
+    server_stderr_tail(&server, said, sizeof said);
     cr_assert_not_null(strstr(said, said_text), "%s", said);
     servers_stop(&server, 1);
 }
@@ -260,8 +258,8 @@ Test(server, that_cannot_start_says_why)
 /* Root may have as many processes as it likes, so the test becomes nobody. */
 Test(server, that_gets_no_process_is_said_to)
 {
-    char trouble[SERVER_SAID] = "unset";
-    char expected[SERVER_SAID];
+    char trouble[SERVER_TEXT] = "unset";
+    char expected[SERVER_TEXT];
     struct rlimit usual, none;
     if (geteuid() == 0 && setuid(65534) != 0)
         cr_skip_test("root, and cannot become anybody else");
@@ -285,7 +283,7 @@ Test(server, that_prints_something_else_is_not_taken_for_ready)
 Test(server, in_trouble_is_noted_once_with_its_last_words)
 {
     static struct table table;
-    char trouble[SERVER_SAID] = "";
+    char trouble[SERVER_TEXT] = "";
     table_begin(&table, "name", "Title", "column");
     snprintf(server.name, sizeof server.name, "bad");
     snprintf(server.command, sizeof server.command, "%s fail", getenv("FAKE"));
@@ -300,7 +298,7 @@ Test(server, in_trouble_is_noted_once_with_its_last_words)
 
 static bool last_is_alone;
 
-/* A whole cell, with one good server and one of each kind of bad ones. */
+/* A whole condition, with one good server and one of each kind of bad ones. */
 static struct record *run_whole(struct run run, const char *const *modes, int count, int idle)
 {
     static struct record record;
@@ -319,13 +317,13 @@ static struct record *run_whole(struct run run, const char *const *modes, int co
     }
     servers[0].reference = true;
     servers[count - 1].control = count == 2 && strcmp(modes[0], modes[1]) == 0;
-    servers[count - 1].alone = last_is_alone;
+    servers[count - 1].no_idle = last_is_alone;
     record.servers = servers;
     record.server_count = count;
-    record.cell_count = 1;
-    record.cells[0] = (struct cell){.active = 4, .idle = idle, .size = 64};
+    record.condition_count = 1;
+    record.conditions[0] = (struct condition){.active = 4, .idle = idle, .size = 64};
     cr_assert_eq(record_init(&record), 0);
-    run_cell(&run, 0);
+    rounds_run(&run, 0);
     return &record;
 }
 
@@ -342,7 +340,7 @@ Test(run, one_bad_server_does_not_stop_the_others)
     cr_assert_eq(summary_of(record, 0, 0).slices, 3);
     const struct outcome *crash = record_outcome(record, 0, 1);
     cr_assert_not_null(strstr(crash->trouble, "killed by signal 6"), "%s", crash->trouble);
-    cr_assert_not_null(strstr(crash->said, "a last word"), "%s", crash->said);
+    cr_assert_not_null(strstr(crash->stderr_tail, "a last word"), "%s", crash->stderr_tail);
     cr_assert_not_null(strstr(record_outcome(record, 0, 2)->trouble, "wrong echo"));
     cr_assert_str_eq(record_outcome(record, 0, 3)->trouble, "ended with exit code 1");
     for (int i = 0; i < 4; i++)
@@ -384,7 +382,7 @@ static double seconds_with(double noise)
     struct run run = {.noise = noise, .deadline = clock_now() + MILLISECONDS(800)};
     struct record *record = run_whole(run, modes, 2, 0);
     cr_assert_str_eq(record_outcome(record, 0, 1)->trouble, "");
-    return record->facts[0].duration;
+    return record->runs[0].duration;
 }
 
 Test(run, a_noisy_table_gets_more_rounds)
@@ -440,6 +438,6 @@ Test(run, an_interrupt_keeps_what_was_measured_and_ends_every_child)
     ualarm(500000, 0); /* an hour of rounds, stopped after half a second */
     struct record *record = whole_cell(modes, 1, 0, 100000);
     cr_assert_geq(record->slice_count, 1);
-    cr_assert_lt(record->facts[0].rounds, 1000);
+    cr_assert_lt(record->runs[0].rounds, 1000);
     cr_assert_eq(record->servers[0].pid, 0);
 }

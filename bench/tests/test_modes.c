@@ -1,9 +1,9 @@
 /* The load generator's other ways: open loop, a new connection for each message, a stream. */
-#include "clock.h"
-#include "interrupt.h"
-#include "load.h"
-#include "pattern.h"
-#include "server.h"
+#include "load/load.h"
+#include "load/pattern.h"
+#include "system/clock.h"
+#include "system/interrupt.h"
+#include "system/server.h"
 
 #include <criterion/criterion.h>
 #include <netinet/in.h>
@@ -13,16 +13,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-volatile sig_atomic_t interrupted;
-
 static struct server server;
 static struct load load;
 static struct histogram latency;
-static struct histogram naive;
+static struct histogram sent_latency;
 
 static void start(const char *mode, int connections, enum load_mode load_mode, double rate)
 {
-    char trouble[SERVER_SAID] = "";
+    char trouble[SERVER_TEXT] = "";
     snprintf(server.command, sizeof server.command, "%s %s", getenv("FAKE"), mode);
     signal(SIGPIPE, SIG_IGN);
     pattern_init();
@@ -31,7 +29,7 @@ static void start(const char *mode, int connections, enum load_mode load_mode, d
     cr_assert_eq(load_open(&load, connections), LOAD_DONE, "%s", load.trouble);
     load.mode = load_mode;
     load.rate = rate;
-    load.naive = &naive;
+    load.sent_latency = &sent_latency;
 }
 
 static void finish(void)
@@ -57,15 +55,15 @@ Test(rate, the_open_loop_shows_a_stall_that_the_closed_loop_hides)
     cr_assert_lt(percentile(&latency, 99), 20, "%g ms", percentile(&latency, 99));
 
     histogram_clear(&latency);
-    histogram_clear(&naive);
+    histogram_clear(&sent_latency);
     load.mode = LOAD_RATE;
     load.rate = 2000;
     cr_assert_eq(load_run(&load, MILLISECONDS(1200), &latency), LOAD_DONE, "%s", load.trouble);
     double seen = percentile(&latency, 99);
     cr_assert(seen > 75 && seen < 200, "p99 is near 95 ms by construction: %g", seen);
     cr_assert_gt(percentile(&latency, 85), 10, "%g ms", percentile(&latency, 85));
-    cr_assert_lt(percentile(&naive, 99), 60, "counted from when they left: %g ms",
-                 percentile(&naive, 99));
+    cr_assert_lt(percentile(&sent_latency, 99), 60, "counted from when they left: %g ms",
+                 percentile(&sent_latency, 99));
     cr_assert_gt(load.late, 200, "those held up are reported: %lu", (unsigned long)load.late);
     finish();
 }
@@ -91,7 +89,8 @@ Test(rate, what_cannot_leave_on_time_is_counted_and_measured)
     cr_assert_eq(load.echoes, 101);
     cr_assert_gt(load.late, 90);
     cr_assert_gt(percentile(&latency, 99), 90, "the queue grows: %g", percentile(&latency, 99));
-    cr_assert_lt(percentile(&naive, 50), 10, "each alone is quick: %g", percentile(&naive, 50));
+    cr_assert_lt(percentile(&sent_latency, 50), 10, "each alone is quick: %g",
+                 percentile(&sent_latency, 50));
     finish();
 }
 

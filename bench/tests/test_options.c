@@ -1,16 +1,16 @@
 /* What is understood of the command line. */
-#include "interrupt.h"
-#include "options.h"
-#include "roster.h"
-#include "scenario.h"
+#include "compare/conditions.h"
+#include "compare/options.h"
+#include "compare/roster.h"
+#include "compare/scenarios.h"
+#include "numbers/list.h"
+#include "system/interrupt.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-volatile sig_atomic_t interrupted;
 
 /* A list as meson writes it, in a directory of its own that stands for the build directory. */
 static const char usual[] =
@@ -74,7 +74,7 @@ Test(options, all_is_every_scenario)
 
 Test(roster, all_is_every_server)
 {
-    static struct server servers[ROSTER_MOST];
+    static struct server servers[ROSTER_MAX];
     struct options options = {.servers = "all"};
     cr_assert_eq(roster_make(&options, build, servers), 15,
                  "two twins, none that is only tested, and no smallest one");
@@ -86,7 +86,7 @@ Test(roster, all_is_every_server)
 
 Test(roster, the_smallest_servers_come_when_they_are_named)
 {
-    static struct server servers[ROSTER_MOST];
+    static struct server servers[ROSTER_MAX];
     struct options options = {.servers = "smallest"};
     cr_assert_eq(roster_make(&options, build, servers), 5, "both, beside the reference's three");
     expect_command(&servers[3], "/03-select/smallest-03");
@@ -98,67 +98,68 @@ Test(roster, the_smallest_servers_come_when_they_are_named)
 
 Test(scenario, a_list_goes_to_those_that_vary_it)
 {
-    static struct cell cells[CELL_MOST];
+    static struct condition conditions[CONDITION_MAX];
     struct options options = {0};
     options.idle = (struct list){2, {0, 7}};
-    int count = scenario_cells(&options, cells);
+    int count = conditions_wanted(&options, conditions);
     cr_assert_eq(count, 4, "three active tables, one of them with 0 idle, and one with 7");
     options = (struct options){.size = {1, {99}}};
-    count = scenario_cells(&options, cells);
+    count = conditions_wanted(&options, conditions);
     cr_assert_eq(count, 5);
     for (int i = 0; i < count; i++)
-        cr_assert_eq(cells[i].size, 99, "nobody varies it: all take it");
+        cr_assert_eq(conditions[i].size, 99, "nobody varies it: all take it");
 }
 
 Test(options, lists)
 {
     struct list list;
-    cr_assert(options_list("1,64,1000", 1, 1000, &list));
+    cr_assert(list_parse("1,64,1000", 1, 1000, &list));
     cr_assert_eq(list.count, 3);
     cr_assert_eq(list.values[2], 1000);
     static const char *const wrong[] = {
         "", "1,", ",1", "1,,2", "0", "1x", "1;2", "1001", "+1", "1, 2", "99999999999999999999"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        cr_assert(!options_list(wrong[i], 1, 1000, &list), "\"%s\"", wrong[i]);
+        cr_assert(!list_parse(wrong[i], 1, 1000, &list), "\"%s\"", wrong[i]);
 }
 
 Test(scenario, a_cell_of_two_scenarios_is_measured_once)
 {
-    static struct cell cells[CELL_MOST];
+    static struct condition conditions[CONDITION_MAX];
     struct options options = {0};
-    cr_assert_eq(scenario_cells(&options, cells), 5);
+    cr_assert_eq(conditions_wanted(&options, conditions), 5);
     options.idle = (struct list){2, {0, 7}};
     options.scenarios = (struct list){1, {1}};
-    cr_assert_eq(scenario_cells(&options, cells), 2);
-    cr_assert_eq(cells[1].active, 64);
-    cr_assert_eq(cells[1].idle, 7);
+    cr_assert_eq(conditions_wanted(&options, conditions), 2);
+    cr_assert_eq(conditions[1].active, 64);
+    cr_assert_eq(conditions[1].idle, 7);
 }
 
 Test(scenario, what_does_not_fit_is_lowered_and_said)
 {
     struct machine machine = {0, 1, 1024};
-    struct cell cell = {.active = 1000, .idle = 10000, .active_asked = 1000, .idle_asked = 10000};
-    scenario_fit(&cell, &machine, 9);
-    cr_assert_eq(cell.active, 960 / 9);
-    cr_assert_eq(cell.idle, 960 - 960 / 9);
-    cr_assert_not_null(strstr(cell.note, "descriptor limit"), "%s", cell.note);
-    struct cell fits = {.active = 1, .active_asked = 1};
-    scenario_fit(&fits, &machine, 9);
+    struct condition condition = {
+        .active = 1000, .idle = 10000, .active_asked = 1000, .idle_asked = 10000};
+    condition_fit(&condition, &machine, 9);
+    cr_assert_eq(condition.active, 960 / 9);
+    cr_assert_eq(condition.idle, 960 - 960 / 9);
+    cr_assert_not_null(strstr(condition.note, "descriptor limit"), "%s", condition.note);
+    struct condition fits = {.active = 1, .active_asked = 1};
+    condition_fit(&fits, &machine, 9);
     cr_assert_str_eq(fits.note, "");
 }
 
 Test(scenario, more_tables_than_there_is_room_for_are_refused)
 {
-    static struct cell cells[CELL_MOST];
+    static struct condition conditions[CONDITION_MAX];
     struct options options = {.size = {3, {1, 2, 3}}};
-    for (int i = 0; i < LIST_MOST; i++)
+    for (int i = 0; i < LIST_MAX; i++)
         options.connections.values[options.connections.count++] = i + 1;
-    cr_assert_eq(scenario_cells(&options, cells), -1);
+    cr_assert_eq(conditions_wanted(&options, conditions), -1);
 }
 
 Test(roster, reference_and_twins_are_always_there)
 {
-    static struct server servers[ROSTER_MOST];
+    static struct server servers[ROSTER_MAX];
     struct options options = {.servers = "03,reactor"};
     options.extra[options.extra_count++] = "/some/where/mine --fast";
     int count = roster_make(&options, build, servers);
@@ -167,7 +168,7 @@ Test(roster, reference_and_twins_are_always_there)
     expect_command(&servers[0], "/03-select/03-select");
     cr_assert(servers[1].reference);
     cr_assert(servers[2].control);
-    cr_assert(servers[3].alone);
+    cr_assert(servers[3].no_idle);
     cr_assert_str_eq(servers[1].command, servers[2].command);
     cr_assert_str_eq(servers[1].command, servers[3].command);
     cr_assert_str_eq(servers[5].name, "mine --fast");
@@ -177,13 +178,13 @@ Test(roster, reference_and_twins_are_always_there)
 /* Beside the reference and its twins. */
 static void expect_servers(const char *list, const char *names)
 {
-    static struct server servers[ROSTER_MOST];
+    static struct server servers[ROSTER_MAX];
     struct options options = {.servers = list};
     char seen[512] = "";
     int count = roster_make(&options, build, servers);
     for (int i = 0; i < count; i++) {
         size_t length = strlen(seen);
-        if (!servers[i].reference && !server_is_twin(&servers[i]))
+        if (!servers[i].reference && !server_is_copy(&servers[i]))
             snprintf(seen + length, sizeof seen - length, "[%.39s]", servers[i].name);
     }
     cr_assert_str_eq(count < 0 ? "mistake" : seen, names, "%s", list);
@@ -206,7 +207,7 @@ Test(roster, a_word_means_the_rows_that_it_fits_best)
 /* What belongs to a row is found by its name. */
 Test(roster, no_two_rows_have_one_name)
 {
-    static struct server servers[ROSTER_MOST];
+    static struct server servers[ROSTER_MAX];
     static const char *const extra[] = {"/old/mine",
                                         "/new/mine",
                                         "/newer/mine",
@@ -236,12 +237,12 @@ Test(roster, no_two_rows_have_one_name)
 static const char *said_of(const char *text)
 {
     static char said[512];
-    static struct server servers[ROSTER_MOST];
+    static struct server servers[ROSTER_MAX];
     struct options options = {0};
     write_list(text);
     FILE *shown = tmpfile();
     int before = dup(STDERR_FILENO);
-    cr_assert(shown != NULL && before >= 0);
+    cr_assert(shown && before >= 0);
     dup2(fileno(shown), STDERR_FILENO);
     int count = roster_make(&options, build, servers);
     dup2(before, STDERR_FILENO);
@@ -250,14 +251,14 @@ static const char *said_of(const char *text)
     fclose(shown);
     cr_assert_eq(count < 0, said[0] != '\0', "%d: %s", count, said);
     const char *path = strstr(said, list_path);
-    return path != NULL ? path + strlen(list_path) : said;
+    return path ? path + strlen(list_path) : said;
 }
 
 #define REFERENCE_ROW "05||||05/05||||reference\n"
 
 Test(roster, a_server_is_a_row_of_the_list)
 {
-    static struct server servers[ROSTER_MOST];
+    static struct server servers[ROSTER_MAX];
     struct options options = {0};
     write_list("# columns\n"
                "08-mine|08|||08-mine/08-mine|--fast 1|||compared\n"
@@ -285,7 +286,7 @@ Test(roster, what_is_wrong_with_the_list_is_said)
 Test(roster, more_rows_than_there_is_room_for_are_refused)
 {
     char text[2048] = REFERENCE_ROW;
-    for (int i = 3; i < ROSTER_MOST; i++)
+    for (int i = 3; i < ROSTER_MAX; i++)
         strcat(text, "a||||b/c||||compared\n");
     cr_assert_str_eq(said_of(text), "");
     strcat(text, "a||||b/c||||compared\n");
@@ -294,7 +295,7 @@ Test(roster, more_rows_than_there_is_room_for_are_refused)
 
 Test(roster, without_a_list_there_is_no_comparison)
 {
-    static struct server servers[ROSTER_MOST];
+    static struct server servers[ROSTER_MAX];
     struct options options = {0};
     unlink(list_path);
     cr_assert_eq(roster_make(&options, build, servers), -1);

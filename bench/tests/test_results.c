@@ -1,15 +1,13 @@
 /* What is written: the files, and the tables for people. */
-#include "csv.h"
-#include "interrupt.h"
-#include "report.h"
-#include "table.h"
+#include "output/results_csv.h"
+#include "output/table.h"
+#include "output/terminal.h"
+#include "system/interrupt.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-volatile sig_atomic_t interrupted;
 
 /* A reader of RFC 4180, written from the RFC and not from the writer: splits one record of `text`
  * into fields, returns where the next one begins. */
@@ -41,11 +39,11 @@ static void fill(struct record *record, struct server *servers)
     servers[0].reference = true;
     record->servers = servers;
     record->server_count = 2;
-    record->cell_count = 1;
-    record->cells[0] = (struct cell){.active = 64, .idle = 1000, .size = 16};
-    record->facts[0].rounds = 2;
+    record->condition_count = 1;
+    record->conditions[0] = (struct condition){.active = 64, .idle = 1000, .size = 16};
+    record->runs[0].rounds = 2;
     cr_assert_eq(record_init(record), 0);
-    record->facts[0].other = 0.125;
+    record->runs[0].other = 0.125;
     cr_assert_eq(record_reserve(record, 4), 0);
     for (int round = 0; round < 2; round++) {
         struct slice slice = {.round = round,
@@ -63,9 +61,9 @@ static void fill(struct record *record, struct server *servers)
                               .stream_bytes = 1048576};
         record_add(record, &slice);
     }
-    snprintf(record_outcome(record, 0, 1)->trouble, SERVER_SAID,
+    snprintf(record_outcome(record, 0, 1)->trouble, SERVER_TEXT,
              "said \"no\", then\nclosed, for good");
-    snprintf(record_outcome(record, 0, 1)->said, SERVER_SAID, "why, \"oh\" why|because");
+    snprintf(record_outcome(record, 0, 1)->stderr_tail, SERVER_TEXT, "why, \"oh\" why|because");
     struct outcome *good = record_outcome(record, 0, 0);
     good->idle_resident = 32.5;
     good->resident = 2000000;
@@ -117,7 +115,7 @@ Test(csv, slices_come_back_as_they_were)
     static struct record record;
     static struct server servers[2];
     fill(&record, servers);
-    const char *text = written(csv_slices, &record);
+    const char *text = written(results_slices, &record);
     cr_assert_eq(strncmp(text, "# kernel: Some 1.0, odd\n", 24), 0);
     int columns;
     int fields;
@@ -154,7 +152,7 @@ Test(csv, summary_comes_back_with_its_odd_names_and_its_gaps)
     static struct record record;
     static struct server servers[2];
     fill(&record, servers);
-    const char *text = written(csv_summary, &record);
+    const char *text = written(results_summary, &record);
     int columns;
     int fields;
     text = read_record(strchr(text, '\n') + 1, header, &columns);
@@ -218,9 +216,8 @@ Test(csv, summary_comes_back_with_its_odd_names_and_its_gaps)
 Test(csv, a_table_comes_back)
 {
     static struct table table;
-    struct options options = {.out = "/tmp"};
     struct provenance provenance = {0};
-    struct experiment facts = {.options = &options, .provenance = &provenance};
+    struct destination to = {.directory = "/tmp", .provenance = &provenance};
     char name[64];
     char path[96];
     snprintf(name, sizeof name, "bench-table-%d", (int)getpid());
@@ -234,7 +231,7 @@ Test(csv, a_table_comes_back)
     table_text(&table, "b");
     table_number(&table, 1234.56, 1);
     table_text(&table, "%s", "");
-    cr_assert_eq(table_finish(&table, &facts), 0);
+    cr_assert_eq(table_finish(&table, &to), 0);
     char text[1024] = "";
     FILE *file = fopen(path, "r");
     cr_assert_not_null(file);
@@ -270,8 +267,8 @@ static char *reported(struct record *record, double other)
     char *text = NULL;
     size_t size = 0;
     FILE *file = open_memstream(&text, &size);
-    record->facts[0].other = other;
-    report_cell(file, record, 0, false);
+    record->runs[0].other = other;
+    terminal_condition(file, record, 0, false);
     fclose(file);
     return text;
 }
@@ -292,11 +289,11 @@ Test(report, the_reference_without_silent_clients_has_a_row_only_beside_some)
     static struct record record;
     static struct server servers[2];
     fill(&record, servers);
-    servers[1].alone = true;
-    record_outcome(&record, 0, 1)->said[0] = '\0';
+    servers[1].no_idle = true;
+    record_outcome(&record, 0, 1)->stderr_tail[0] = '\0';
     cr_assert_not_null(strstr(reported(&record, 0), "my \"own\""));
-    cr_assert_not_null(strstr(written(csv_summary, &record), "my \"\"own\"\""));
-    record.cells[0].idle = 0;
+    cr_assert_not_null(strstr(written(results_summary, &record), "my \"\"own\"\""));
+    record.conditions[0].idle = 0;
     cr_assert_null(strstr(reported(&record, 0), "my \"own\""));
-    cr_assert_null(strstr(written(csv_summary, &record), "my \"\"own\"\""));
+    cr_assert_null(strstr(written(results_summary, &record), "my \"\"own\"\""));
 }
