@@ -1,8 +1,7 @@
-#ifndef BENCH_RUN_H
-#define BENCH_RUN_H
+#ifndef BENCH_ROUNDS_H
+#define BENCH_ROUNDS_H
 
 #include "record/record.h"
-#include "system/interrupt.h"
 #include "system/machine.h"
 
 #include <stdint.h>
@@ -24,7 +23,7 @@ struct run {
     double later;    /* seconds that what comes after the conditions is expected to take */
 };
 
-/* Stops early, with what was measured kept, when `interrupted`. */
+/* Measures one condition of the record. Ctrl-C ends it early, with what was measured kept. */
 void rounds_run(struct run *run, int condition);
 
 #endif
