@@ -11,7 +11,7 @@ enum {
     THREAD_BYTES = 48 * 1024,     /* and for a server with a thread for each */
 };
 
-/* *count becomes -1, and stays it, when there are too many. */
+/* *count becomes -1 and stays -1 when there are too many. */
 static void add_condition(struct condition *conditions, int *count,
                           const struct condition *condition)
 {
@@ -32,24 +32,24 @@ static void add_condition(struct condition *conditions, int *count,
     conditions[(*count)++].idle_asked = condition->idle;
 }
 
-/* Is there a scenario among the wanted that varies this? `which`: the place of the list. */
-static bool some_vary(const struct options *options, size_t which)
+/* Does a wanted scenario vary this list? `offset`: the list's place in struct scenario. */
+static bool some_vary(const struct options *options, size_t offset)
 {
     for (int i = 0; i < scenario_count; i++) {
-        const struct list *own = (const void *)((const char *)&scenarios[i] + which);
+        const struct list *own = (const void *)((const char *)&scenarios[i] + offset);
         if (scenario_wanted(&options->scenarios, i) && own->count > 1)
             return true;
     }
     return false;
 }
 
-/* A list from the command line goes to the scenarios that vary just that; if there is none among
- * the wanted, to all of them. */
+/* A list of the command line goes to the wanted scenarios that vary just that; if none does, it
+ * goes to all of them. */
 static const struct list *chosen(const struct options *options, const struct scenario *scenario,
-                                 size_t which, const struct list *asked)
+                                 size_t offset, const struct list *asked)
 {
-    const struct list *own = (const void *)((const char *)scenario + which);
-    bool applies = own->count > 1 || !some_vary(options, which);
+    const struct list *own = (const void *)((const char *)scenario + offset);
+    bool applies = own->count > 1 || !some_vary(options, offset);
     return asked->count > 0 && applies ? asked : own;
 }
 

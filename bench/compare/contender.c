@@ -60,7 +60,7 @@ void contender_end(struct contender *c)
 
 /* ---- connecting ---- */
 
-/* What the row says of a server that did not take all connections. */
+/* A server that did not take all connections. */
 static void exclude_short(struct contender *c, enum load_end end, int clients, const char *trouble)
 {
     char text[SERVER_TEXT];

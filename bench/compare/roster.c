@@ -53,12 +53,12 @@ static bool has_role(const char *roles, const char *role)
 
 /* These return NULL, or what is wrong. */
 
-static const char *add_entry(char *columns[COLUMNS], const char *twin, enum role role)
+static const char *add_entry(char *columns[COLUMNS], const char *suffix, enum role role)
 {
     if (entry_count == ROSTER_MAX)
         return "there are too many servers";
     struct entry *entry = &entries[entry_count++];
-    int name = snprintf(entry->name, sizeof entry->name, "%s%s", columns[NAME], twin);
+    int name = snprintf(entry->name, sizeof entry->name, "%s%s", columns[NAME], suffix);
     int command = snprintf(entry->command, sizeof entry->command, "%s%s%s", columns[PROGRAM],
                            columns[ARGUMENTS][0] != '\0' ? " " : "", columns[ARGUMENTS]);
     entry->role = role;
@@ -239,8 +239,9 @@ static void add_extra(struct server *servers, int count, const char *command)
                  arguments);
 }
 
-/* Peers come when they are asked for, the reference and its twins always. The smallest servers do
- * not belong to "all": they lose bytes, so they are compared only when somebody names them. */
+/* Peers come when they are asked for, the reference and its copies always. The smallest servers do
+ * not belong to "all": they lose bytes, so they are compared only when the command line names them.
+ */
 static bool takes_part(const struct entry *entry, const char *list)
 {
     if (entry->role == REFERENCE || entry->role == CONTROL || entry->role == NO_IDLE)

@@ -10,8 +10,7 @@
 enum { ROSTER_MAX = 32 };
 
 /* Fills `servers` as the options ask; their executables are below `build`. The reference and its
- * twins are always there. Returns how many, or -1 after saying what is wrong, with the list, too.
- */
+ * copies are always there. Returns how many, or -1 after a message about the option or the list. */
 int roster_make(const struct options *options, const char *build, struct server *servers);
 
 /* Does the executable of this server contain a sanitizer's runtime, or counters of coverage? */

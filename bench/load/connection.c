@@ -34,8 +34,8 @@ void load_fail(struct load *load, enum load_end end, const char *trouble)
     snprintf(load->trouble, sizeof load->trouble, "%s", trouble);
 }
 
-/* The server closed, or the connection broke. While opening that is an answer of its own kind
- * ("turned away"), and the rest of the batch is still counted. */
+/* The server closed the connection, or it broke. While connections are being opened that means
+ * "turned away", and the rest of the batch is still counted. */
 static void lose(struct load *load, struct connection *c)
 {
     if (load->opening) {
@@ -182,7 +182,7 @@ static int start_connecting(struct load *load, int number)
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-#ifdef TCP_CONGESTION /* the same on every machine; the servers' side is the system's choice */
+#ifdef TCP_CONGESTION /* machine.h says why */
     setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, GENERATOR_CONGESTION,
                sizeof GENERATOR_CONGESTION - 1);
 #endif

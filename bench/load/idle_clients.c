@@ -21,7 +21,7 @@
 #define MSG_NOSIGNAL 0 /* macOS: main ignores SIGPIPE */
 #endif
 
-/* The process of the idle clients: wait for a number, connect so many, answer; hold them until the
+/* The process of the idle clients. It waits for a number, connects so many, and answers, until the
  * other side closes. */
 static void hold(int control, int port, int count, size_t size)
 {
@@ -39,7 +39,7 @@ static void hold(int control, int port, int count, size_t size)
         if (send(control, &state, sizeof state, 0) != (ssize_t)sizeof state)
             break;
     }
-    _exit(0); /* closes all, by RST */
+    _exit(0); /* the kernel closes all connections, by RST */
 }
 
 int idle_clients_create(struct idle_clients *clients, int port, int count, size_t size)

@@ -26,8 +26,8 @@ int load_init(struct load *load, int port, int capacity, size_t size)
     return -1;
 }
 
-/* Counts the connections of a batch that have echoed, and forgets the others. When there were
- * others the load is never run again: the kept ones only have to stay open. */
+/* Counts the connections of a batch that have echoed, and forgets the rest. A load that has lost
+ * some is never run again: the connections that it keeps only have to stay open. */
 static void count_batch(struct load *load, int attempted)
 {
     int kept = load->open;

@@ -62,7 +62,7 @@ struct load {
     uint64_t late;         /* LOAD_RATE: messages of the last run that left late */
     uint64_t stream_bytes; /* LOAD_FAIR: echoed on connection 0 in the last run */
     struct histogram *histogram;
-    struct histogram *sent_latency; /* latency as if nobody had had to wait to send; may be NULL */
+    struct histogram *sent_latency; /* from when a message was sent; may be NULL */
     int *free;                      /* a ring of the connections without a message, for LOAD_RATE */
     int free_head, free_count;
     struct connection *connections;

@@ -1,8 +1,8 @@
-/* The open loop. Messages are due at fixed times, as if each came from somebody who knows nothing
- * of the others: a server that pauses is not asked less often meanwhile. A message takes the next
- * connection that has none outstanding; while there is no such connection it waits, and the wait
- * is part of its latency, because it counts from when the message was due. Counting from when it
- * was sent would leave out just those that met a pause: coordinated omission. */
+/* The open loop. Messages are due at fixed times, as if each came from a client that knows nothing
+ * of the other clients: while a server pauses, as many messages are due as before. A message takes
+ * the next connection that has none outstanding. While there is no such connection the message
+ * waits, and its latency counts from when it was due, so the wait is part of it. Latency from when
+ * a message was sent would leave out the waits that a pause causes: coordinated omission. */
 
 #include "load/open_loop.h"
 
@@ -23,7 +23,7 @@ static uint64_t due(const struct schedule *schedule)
     return schedule->start + (uint64_t)((double)schedule->sent * schedule->period);
 }
 
-/* Sends what is due, as far as there are connections for it. */
+/* Sends the messages that are due, while there are connections for them. */
 static void send_due(struct load *load, struct schedule *schedule, uint64_t *now)
 {
     while (schedule->sent < schedule->total && load->free_count > 0 && due(schedule) <= *now &&

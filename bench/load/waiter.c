@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-enum { SPIN_NS = 60000 }; /* waking up takes that long at times */
+enum { SPIN_NS = 60000 }; /* waking up sometimes takes that long */
 
 #ifdef __linux__
 

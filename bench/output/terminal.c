@@ -167,7 +167,7 @@ static void row(FILE *file, const struct record *record, int condition, int serv
     fprintf(file, "%s\n", style(colour, "\033[0m"));
 }
 
-/* The last lines of what the servers in trouble had to say about it. */
+/* The last lines that the servers in trouble wrote to stderr. */
 static void excerpts(FILE *file, const struct record *record, int condition)
 {
     for (int i = 0; i < record->server_count; i++) {
@@ -183,7 +183,7 @@ static void excerpts(FILE *file, const struct record *record, int condition)
     }
 }
 
-/* What is of all servers alike, shown for the reference. */
+/* The generator costs the same beside every server; the reference's figure is shown. */
 static void last_line(FILE *file, const struct record *record, int condition, int reference)
 {
     const struct condition *c = &record->conditions[condition];

@@ -1,7 +1,7 @@
-/* 100 threads connect at the same moment, to a server with a short backlog and to one with a long
- * one; once to a server that is free, and once to one that is busy for 50 ms. On Linux a client
- * that finds the backlog full is not refused: its SYN is dropped, and it tries again after a
- * second. */
+/* 100 threads connect at the same moment: to a server with a short backlog and to one with a long
+ * backlog, and each of these once while it is free and once while it is busy for 50 ms. When the
+ * backlog is full, Linux does not refuse a client. It drops the client's SYN, and the client's
+ * kernel sends another one after a second. */
 
 #include "probes/probe.h"
 
@@ -22,7 +22,7 @@ enum { THREADS = 100, BUSY_MS = 50, AT_ONCE_MS = 500, GIVE_UP_S = 8 };
 
 struct client {
     pthread_t thread;
-    int gate; /* a pipe: when its other end is closed, all go */
+    int gate; /* a pipe: closing its other end starts all of them */
     int port;
     double milliseconds; /* until its first byte came back; negative: it never did */
 };
@@ -116,8 +116,8 @@ static void one_case(struct table *table, struct probe *probe, struct server *se
     table_number(table, slowest, 1);
 }
 
-/* One with a thread for accepting alone, and one with a loop; or those asked for, and those of
- * --server always. */
+/* By default one server with a thread for accepting, and one with a loop; otherwise those that the
+ * command line names. A server of --server always takes part. */
 static bool takes_part(const struct probe *probe, const struct server *server)
 {
     if (server_is_copy(server))
@@ -141,8 +141,8 @@ int probe_backlog(struct probe *probe)
     table_begin(&table, "backlog", "100 threads connecting at once",
                 "server,backlog,server_is,answered_at_once,after_another_try,never,slowest_ms");
     table_note(&table,
-               "Answered: the first byte came back. At once: within %d ms. Who finds the "
-               "backlog full tries again by itself, for the first time after a second.",
+               "Answered: the first byte came back. At once: within %d ms. A client that finds "
+               "the backlog full tries again by itself, for the first time after a second.",
                AT_ONCE_MS);
     table_note(&table, "net.core.somaxconn caps what listen() is asked for.");
     for (int s = 0; s < probe->server_count; s++) {

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { AROUND_MS = 120 /* for the server, and for strace to attach: only to tell the time */ };
+enum { AROUND_MS = 120 /* to start the server and attach strace: for the estimate of the time */ };
 enum { RUN_MS = 500, SLOW_RATE = 500, ATTACH_MS = 3000, NAMES = 6, CALL_NAME = 32 };
 
 struct call {
@@ -39,7 +39,7 @@ static void become_strace(pid_t server, const char *output)
     _exit(127);
 }
 
-/* strace, attached to every thread; -1 when it could not be. */
+/* Starts strace and attaches it to every thread. -1: it could not. */
 static pid_t attach(pid_t server, const char *output)
 {
     pid_t pid = fork();
@@ -66,12 +66,12 @@ static int by_count(const void *a, const void *b)
 }
 
 /* strace's table: per cent, seconds, microseconds, calls, perhaps errors, name. */
-static int read_calls(const char *path, struct call *calls, int most)
+static int read_calls(const char *path, struct call *calls, int max)
 {
     FILE *file = fopen(path, "r");
     char line[256];
     int count = 0;
-    while (file && count < most && fgets(line, sizeof line, file)) {
+    while (file && count < max && fgets(line, sizeof line, file)) {
         double share, seconds, each, number;
         int end = 0;
         if (sscanf(line, "%lf %lf %lf %lf %n", &share, &seconds, &each, &number, &end) != 4)

@@ -17,8 +17,8 @@
 enum { ROUNDS_MAX = 9, LOOPS = 4, CASES = 5, SIZES = 4 };
 enum { EPOLL, KQUEUE, POLL, SELECT, BACKENDS };
 
-/* What the others are divided by: the calls themselves, of the kernel's own queue. The reactor runs
- * on kqueue under Linux, too, and there it is this repository's layer over epoll. */
+/* All loops are divided by this one: the system calls themselves, of the kernel's own queue. The
+ * reactor's kqueue on Linux is this repository's layer over epoll, and is called so. */
 #ifdef __linux__
 enum { BASE = EPOLL };
 #define BASE_NAME    "epoll"
@@ -66,11 +66,11 @@ static bool run_loop(const struct probe *probe, int loop, const char *arguments,
 
 static int fitting(const struct probe *probe, int size)
 {
-    int most = (int)(probe->machine->descriptors - 200) / 2;
-    return size < most ? size : most;
+    int max = (int)(probe->machine->descriptors - 200) / 2;
+    return size < max ? size : max;
 }
 
-/* What takes long and says nothing new: other people's poll() is poll(). */
+/* These take long and say nothing new: poll() in a library is poll(). */
 static bool left_out(int loop, int backend, int size)
 {
     return loop >= 2 && backend >= POLL && size > 1000;
@@ -91,8 +91,8 @@ struct results {
     double second[ROUNDS_MAX];
 };
 
-/* All loops on all backends, in an order that moves on by one in every round: the first to use
- * fresh memory pays for it. */
+/* All loops on all backends. The order moves on by one in every round, because the first program to
+ * use fresh memory pays for it. */
 static void run_all(const struct probe *probe, int size, const char *format, const int *shape,
                     struct results results[LOOPS][BACKENDS])
 {
@@ -217,7 +217,7 @@ static int chain_table(struct probe *probe)
     return table_finish(&table, &probe->destination);
 }
 
-/* As seen with all libraries; where some are missing it is less. */
+/* With all libraries; without some of them it takes less. */
 double probe_loop_seconds(const struct probe *probe)
 {
     return probe->quick ? 16 : 80;

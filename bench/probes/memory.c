@@ -1,4 +1,4 @@
-/* What a connection costs while nobody speaks: bytes in the process, bytes in the kernel, and CPU.
+/* What a connection costs while it is silent: bytes in the process, bytes in the kernel, and CPU.
  * One server at a time, because the kernel's figures are those of the whole machine. */
 
 #include "probes/probe.h"
@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CONNECT_US = 120 /* for making and ending one: only to tell the time */ };
+enum { CONNECT_US = 120 /* to make and end one: for the estimate of the time */ };
 enum { SAMPLE = 64, SLOW_CLIENTS = 100, SLOW_RATE = 1000 /* messages per second, of all */ };
 
 /* Bytes; not a number where the system does not tell. */
@@ -66,7 +66,7 @@ static void add_silence(struct table *table, struct server *server, uint64_t len
     uint64_t used = process_cpu(server->pid) - cpu;
     int64_t woken = process_switches(server->pid) - switches;
     table_number(table, (double)used / 1e6 / seconds, 2);
-    /* being held back by somebody else is no waking up */
+    /* a server that SIGSTOP holds does not wake up */
     table_number(table, switches >= 0 && !server->spins ? (double)woken / seconds : NAN, 1);
     server_settle(server);
 }
@@ -111,7 +111,7 @@ static void one_server(struct table *table, struct probe *probe, struct server *
         struct footprint each = growth(&before, &after, state.open - first);
         table_text(table, "%s", server->name);
         table_text(table, "%d", state.open);
-        /* a hundred connections drown in what the rest of the machine allocates meanwhile */
+        /* what the rest of the machine allocates would hide that of a hundred connections */
         add_footprint(table, &each, state.open >= 5000);
         add_silence(table, server, silence_of(probe));
     }

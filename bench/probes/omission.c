@@ -52,7 +52,7 @@ static void add_row(struct table *table, const char *how, const struct load *loa
     table_number(table, (double)latency->maximum / 1e3, 1);
 }
 
-/* One run; when the server froze, that was by the freezer alone. */
+/* One run with a freezer beside it. */
 static enum load_end run_frozen(struct load *load, struct server *server, uint64_t length,
                                 struct histogram *latency)
 {

@@ -26,7 +26,8 @@ struct result {
     char trouble[LOAD_TROUBLE]; /* "" when all went well */
 };
 
-/* In a process of its own: its share of the connections; answers through the pipe. */
+/* A load generator in a process of its own. It drives its share of the connections and answers
+ * through the pipe. */
 static void generate(int port, int connections, uint64_t length, int answer)
 {
     static struct histogram latency;
@@ -84,7 +85,7 @@ static struct result drive(int port, int generators, uint64_t length)
     if (started == generators)
         sum = collect(answers[0], generators);
     close(answers[0]);
-    while (started-- > 0) { /* these alone: if the server has ended, that is for others to find */
+    while (started-- > 0) { /* only these: table_trouble() asks how the server ended */
         while (waitpid(pids[started], NULL, 0) < 0 && errno == EINTR)
             continue;
     }

@@ -32,11 +32,10 @@ struct outcome {
     char trouble[SERVER_TEXT];     /* why there are no numbers; "" when there are */
     char stderr_tail[SERVER_TEXT]; /* the end of the server's stderr, when there was trouble */
     bool spins;
-    uint64_t resident;    /* bytes */
-    double idle_resident; /* bytes per idle connection; not a number when there are none */
-    struct histogram latency;
-    struct histogram
-        sent_latency; /* open loop: from when a message left, not from when it was due */
+    uint64_t resident;             /* bytes */
+    double idle_resident;          /* bytes per idle connection; not a number when there are none */
+    struct histogram latency;      /* from when a message was due */
+    struct histogram sent_latency; /* open loop: from when it left */
 };
 
 /* How the rounds of one condition went. */

@@ -186,7 +186,7 @@ void machine_prepare(struct machine *machine)
     choose_cores(machine);
     machine_pin(machine->generator_core);
 #ifdef __linux__
-    /* short sleeps between slices shall be short: the default slack is 50 us */
+    /* the default slack of 50 us would make the short sleeps between slices longer */
     prctl(PR_SET_TIMERSLACK, 1000UL, 0, 0, 0);
 #endif
 }

@@ -23,8 +23,8 @@ void machine_prepare(struct machine *machine);
 enum { MACHINE_ALL = -2 };
 void machine_pin(int core);
 
-/* How long the two cores have been busy since boot, nanoseconds, whoever used them; in steps of
- * a tick. 0 where it is not known. */
+/* How long the two cores have been busy since boot with any program, nanoseconds, in steps of a
+ * tick. 0 where it is not known. */
 uint64_t machine_busy(const struct machine *machine);
 
 /* A figure of the kernel's in bytes, by its name in /proc/meminfo; not a number when unknown. */

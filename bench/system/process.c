@@ -14,8 +14,8 @@
 #include <time.h>
 
 enum {
-    MOST_STATES = 16,     /* threads whose state is looked at */
-    MOST_SWITCHES = 1100, /* threads whose switches are counted: 15 us each */
+    MAX_STATES = 16,     /* threads whose state is looked at */
+    MAX_SWITCHES = 1100, /* threads whose switches are counted: 15 us each */
 };
 
 #ifdef __APPLE__
@@ -125,7 +125,7 @@ int64_t process_switches(pid_t pid)
     for (struct dirent *entry; sum >= 0 && (entry = readdir(directory)) != NULL;) {
         if (entry->d_name[0] == '.')
             continue;
-        int64_t one = ++threads > MOST_SWITCHES ? -1 : thread_switches(pid, entry->d_name);
+        int64_t one = ++threads > MAX_SWITCHES ? -1 : thread_switches(pid, entry->d_name);
         sum = one < 0 ? -1 : sum + one;
     }
     closedir(directory);
@@ -167,7 +167,7 @@ enum process_state process_state(pid_t pid)
         return PROCESS_UNKNOWN;
     enum process_state state = PROCESS_UNKNOWN;
     int threads = 0;
-    for (struct dirent *entry; threads < MOST_STATES && (entry = readdir(directory)) != NULL;) {
+    for (struct dirent *entry; threads < MAX_STATES && (entry = readdir(directory)) != NULL;) {
         if (entry->d_name[0] == '.')
             continue;
         threads++;

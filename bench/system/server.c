@@ -29,8 +29,8 @@ enum {
     INHERITED = 1024, /* descriptors below this are closed in a server before it starts */
 };
 
-/* In the child: its own process group, so that a Ctrl-C meant for the comparison does not reach
- * it, and an end of its own when the comparison dies. */
+/* In the child. A process group of its own keeps a Ctrl-C meant for the comparison away from it;
+ * when the comparison dies, the kernel ends it. */
 static void become_server(struct server *server, int core)
 {
     char command[SERVER_COMMAND];
@@ -60,7 +60,7 @@ static void become_server(struct server *server, int core)
     dup2(fileno(server->output), STDOUT_FILENO);
     dup2(fileno(server->log), STDERR_FILENO);
     for (int fd = STDERR_FILENO + 1; fd < INHERITED; fd++)
-        close(fd); /* whoever started us may have left some open, and select has so few */
+        close(fd); /* our parent may have left some open, and select has only 1,024 */
     signal(SIGPIPE, SIG_DFL);
     execv(arguments[0], arguments);
     fprintf(stderr, "%s: %s\n", arguments[0], strerror(errno));
@@ -96,8 +96,8 @@ bool server_exists(const struct server *server)
     return access(path, X_OK) == 0;
 }
 
-/* Files that vanish with us. One for stdout, too, and not a pipe: nobody reads on after the first
- * line, and a server that writes more than that shall neither wait for us nor die of it. */
+/* Files without a name. stdout is a file, too, and not a pipe: we read its first line only, and a
+ * server that writes more must not block on a full pipe or die of SIGPIPE. */
 static int open_files(struct server *server)
 {
     server->log = tmpfile();
@@ -190,7 +190,7 @@ void server_resume(struct server *server)
 }
 
 #ifdef __linux__
-/* Patient while it uses no CPU: on a busy machine it may have work to do and not get to it. */
+/* Waits while the server uses no CPU: on a busy machine it may have work and get no core for it. */
 static bool comes_to(struct server *server, enum process_state wanted)
 {
     uint64_t before = process_cpu(server->pid);
@@ -255,7 +255,7 @@ static int running(struct server *servers, int count)
     int left = 0;
     for (int i = 0; i < count; i++) {
         pid_t pid = servers[i].pid > 0 ? waitpid(servers[i].pid, NULL, WNOHANG) : 0;
-        if (pid > 0 || (pid < 0 && errno == ECHILD)) /* ended; or nobody of ours at all */
+        if (pid > 0 || (pid < 0 && errno == ECHILD)) /* it has ended, or is no child of ours */
             servers[i].pid = 0;
         left += servers[i].pid > 0;
     }

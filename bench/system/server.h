@@ -43,11 +43,11 @@ static inline bool server_is_copy(const struct server *server)
 bool server_exists(const struct server *server);
 
 /* Starts it on `core` with a free port and waits for its "listening on" line. On failure returns
- * -1, `trouble` says what happened, and nothing is left running; what it said can be asked for
- * until servers_stop(). */
+ * -1, `trouble` says what happened, and nothing is left running; its stderr can be read until
+ * servers_stop(). */
 int server_start(struct server *server, int core, char *trouble, size_t size);
 
-/* Lets it run, when it is one that has to be held. */
+/* Lets a server that was held run on. */
 void server_resume(struct server *server);
 
 /* Returns when it is blocked or held, so that its counters stand still. Finds out by itself when
@@ -60,7 +60,7 @@ bool server_ended(struct server *server, char *trouble, size_t size);
 /* The end of what it wrote to stderr, in one line; "" when nothing. */
 void server_stderr_tail(struct server *server, char *text, size_t size);
 
-/* Asks all of them to end, gives them a second, then ends them. */
+/* Sends SIGTERM to all of them, waits a second and a half, then sends SIGKILL. */
 void servers_stop(struct server *servers, int count);
 
 #endif

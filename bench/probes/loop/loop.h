@@ -9,8 +9,8 @@
 
 typedef void loop_handler(int number);
 
-/* For at most `most` descriptors; false when there is no such backend here. */
-bool loop_create(const char *backend, int most, loop_handler *handler);
+/* For at most `max` descriptors; false when there is no such backend here. */
+bool loop_create(const char *backend, int max, loop_handler *handler);
 
 /* Calls the handler with `number` whenever fd is readable. */
 void loop_watch(int number, int fd);

@@ -16,7 +16,7 @@ static void on_ready(struct ev_loop *which, ev_io *watcher, int events)
     handle((int)(watcher - watchers));
 }
 
-bool loop_create(const char *backend, int most, loop_handler *handler)
+bool loop_create(const char *backend, int max, loop_handler *handler)
 {
     unsigned which = strcmp(backend, "epoll") == 0    ? EVBACKEND_EPOLL
                      : strcmp(backend, "poll") == 0   ? EVBACKEND_POLL
@@ -24,7 +24,7 @@ bool loop_create(const char *backend, int most, loop_handler *handler)
                      : strcmp(backend, "kqueue") == 0 ? EVBACKEND_KQUEUE
                                                       : 0;
     handle = handler;
-    watchers = calloc((size_t)most, sizeof *watchers);
+    watchers = calloc((size_t)max, sizeof *watchers);
     loop = which != 0 && watchers ? ev_loop_new(which | EVFLAG_NOENV) : NULL;
     return loop && ev_backend(loop) == which;
 }

@@ -17,14 +17,14 @@ static void on_ready(evutil_socket_t fd, short what, void *argument)
     handle((int)(intptr_t)argument);
 }
 
-bool loop_create(const char *backend, int most, loop_handler *handler)
+bool loop_create(const char *backend, int max, loop_handler *handler)
 {
     static const char *const all[] = {"epoll", "kqueue", "poll", "select"};
     struct event_config *config = event_config_new();
     handle = handler;
-    events = calloc((size_t)most, sizeof(struct event *));
+    events = calloc((size_t)max, sizeof(struct event *));
     /* Debian's select backend aborts above FD_SETSIZE */
-    if (!config || !events || (strcmp(backend, "select") == 0 && most > 450))
+    if (!config || !events || (strcmp(backend, "select") == 0 && max > 450))
         return false;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (strcmp(all[i], backend) != 0)

@@ -100,11 +100,11 @@ static void queue_change(bool watch, int number, int fd)
 
 #endif
 
-bool loop_create(const char *backend, int most, loop_handler *handler)
+bool loop_create(const char *backend, int max, loop_handler *handler)
 {
-    size_t descriptors = (size_t)most * 2 + 64;
+    size_t descriptors = (size_t)max * 2 + 64;
     handle = handler;
-    polled = calloc((size_t)most, sizeof *polled);
+    polled = calloc((size_t)max, sizeof *polled);
     wanted = calloc(descriptors / WORD + 2, sizeof *wanted);
     ready = calloc(descriptors / WORD + 2, sizeof *ready);
     number_of = calloc(descriptors, sizeof *number_of);

@@ -13,9 +13,9 @@ static void on_ready(struct reactor *which, int fd, unsigned ready, void *argume
     handle((int)(intptr_t)argument);
 }
 
-bool loop_create(const char *backend, int most, loop_handler *handler)
+bool loop_create(const char *backend, int max, loop_handler *handler)
 {
-    (void)most;
+    (void)max;
     handle = handler;
     reactor = reactor_create(backend);
     return reactor;

@@ -144,7 +144,7 @@ static int chain(const char *backend, int count, int active, int writes)
 
 int main(int argc, char **argv)
 {
-    alarm(PATIENCE_S); /* a loop that loses an event would wait for ever */
+    alarm(PATIENCE_S); /* a loop that loses an event would wait forever */
     if (argc == 5 && strcmp(argv[1], "mon") == 0)
         return monitor(argv[2], atoi(argv[3]), atol(argv[4]));
     if (argc == 6 && strcmp(argv[1], "chain") == 0)
