@@ -13,7 +13,7 @@ setup_have() {
     cc) command -v cc >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1 ||
         command -v clang >/dev/null 2>&1 ;;
     headers) echo '#include <stdio.h>' | cc -E - >/dev/null 2>&1 ;;
-    python3 | pkg-config | meson | ninja | gnuplot | strace | valgrind | clang | clang-format | clang-tidy | cppcheck | go | node)
+    python3 | pkg-config | meson | ninja | strace | valgrind | clang | clang-format | clang-tidy | cppcheck | go | node)
         command -v "$1" >/dev/null 2>&1
         ;;
     nft) # Linux's; an ordinary user's PATH may lack the place where it is
@@ -36,7 +36,6 @@ setup_package() { # manager, thing
     apt:ninja | dnf:ninja) echo ninja-build ;;
     apt:pkg-config) echo pkg-config ;;
     apt:criterion) echo libcriterion-dev ;;
-    apt:gnuplot) echo gnuplot-nox ;;
     apt:nft | pacman:nft) echo nftables iproute2 ;;
     dnf:nft) echo nftables iproute ;;
     apt:libuv | apt:libevent | apt:jansson | apt:libev | apt:liburing)

@@ -1,0 +1,151 @@
+"""The figures within the documents.
+
+In a document <!-- bench NAME ARGUMENT... --> ... <!-- /bench --> encloses what is replaced by a
+figure, a method of Figures: within a line, or, after a line break, as lines of their own. A marker
+right after a backtick is an example and stays.
+"""
+import re
+import shlex
+from statistics import median
+
+from results import Wrong, disturbed, number, turned_away
+
+CONDITIONS = [(1, 0), (64, 0), (1000, 0), (64, 1000), (64, 10000)]  # talking, silent
+MISSING = "–"
+
+
+def table(head, *rows):
+    head, *rows = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    return "\n".join([head, "|" + "---|" * (head.count(" | ") + 1), *rows])
+
+
+class Figures:
+    def __init__(self, result):
+        self.result = result
+
+    def ratio(self, server, active, idle):
+        """The CPU of an echo against the reference's."""
+        for row in self.result.closed(server, int(active), int(idle)):
+            if turned_away(row):
+                return f"limit: {turned_away(row):,}"
+            if row["cpu_ratio"] and not row["trouble"]:
+                value = number(row["cpu_ratio"])
+                return f"{value:.0f}" if value >= 9.5 else f"{value:.2f}"
+        return MISSING
+
+    def silent(self, server, what):
+        """What a server takes for a silent client: bytes in the process; KiB with those of the
+        kernel's stacks; per cent of a core while nobody talks."""
+        columns, unit = {"bytes": (["user_B"], 1), "KiB": (["user_B", "kernel_stacks_B"], 1024),
+                         "busy": (["CPU_ms_a_second"], 10)}[what]
+        row = self.result.fullest().get(server)
+        return f"{sum(number(row[column]) for column in columns) / unit:.0f}" if row else MISSING
+
+    def clients(self, server):
+        """How many clients a server had when it turned others away."""
+        troubles = [row["trouble"] for row in self.result.closed(server) if turned_away(row)]
+        return f"{int(troubles[-1].split()[0]):,}" if troubles else MISSING
+
+    def scale(self, what):
+        """The most threads, or how many times the echoes of one they give, the median of the turns."""
+        rates = {}
+        for row in self.result.rows("scale"):
+            rates.setdefault(int(row["threads"]), []).append(number(row["echoes_a_second"]))
+        if 1 not in rates:
+            return MISSING
+        ratio = median(most / one for most, one in zip(rates[max(rates)], rates[1]))
+        return {"threads": f"{max(rates)}", "ratio": f"{ratio:.1f}"}[what]
+
+    def fact(self, key):
+        """A line of the result's provenance; of the date, the day."""
+        fact = self.result.tables["summary"].fact(key)
+        return (fact.split()[0] if fact and key == "date" else fact) or MISSING
+
+    def disturbed(self):
+        """In how many of the tables other programs used more than 0.2 core."""
+        tables = {tuple(row[name] for name in ("mode", "active", "idle", "size", "percent")):
+                  disturbed(row) for row in self.result.summary}
+        return f"{sum(tables.values())} of its {len(tables)}"
+
+    def ratios(self, role="compared"):
+        """The CPU of an echo of the servers with a role; libraries stand beside 05 and 07."""
+        beside = ["reference", "07-reactor"] if role == "peer" else []
+        servers = [server for wanted in [*beside, role] for server in self.result.servers()
+                   if wanted in [server.name, *server.roles.split(",")]]
+        noise = [[number(row["noise"]) for row in self.result.closed(None, *condition) if row["noise"]]
+                 for condition in CONDITIONS]
+        one = self.result.reference
+        return table(
+            [f"server CPU for one echo, {one} = 1", "1 talking", "64 talking", "1,000 talking",
+             "64, and 1,000 silent", "64, and 10,000 silent"],
+            *([server.title] + [self.ratio(server.name, *condition) for condition in CONDITIONS]
+              for server in servers if self.ratio(server.name, 64, 0) != MISSING),
+            [f"noise: {one.split('-')[0]} against itself"] +
+            [f"± {found[-1]:.2f}" if found else MISSING for found in noise])
+
+    def costs(self, role="compared"):
+        """Memory and CPU of a silent client, of the servers with a role."""
+        full = self.result.fullest()
+        names = [server.name for server in self.result.servers(role)]
+        most = max((number(row["idle"]) for row in full.values()), default=0)
+        return table(
+            ["one idle connection", "in the process", "in the kernel, for its thread",
+             "CPU while nobody talks"],
+            *([name + (f" (of {number(row['idle']):,.0f})" if number(row["idle"]) < most else ""),
+               f"{row['user_B']} B",
+               f"{row['kernel_stacks_B'] if number(row['kernel_stacks_B']) > 1000 else 0} B",
+               f"{self.silent(name, 'busy')} % of a core"]
+              for name, row in full.items() if name in names))
+
+    def library(self, server, loop):
+        """The cells of one row in 07's table; `loop` is what loop.csv calls the server's loop."""
+        alone = {row["descriptors"]: number(row["against_raw_epoll"])
+                 for row in self.result.rows("loop")
+                 if row["loop"] == loop and row["backend"] == "epoll"}
+        return " | ".join(
+            [self.ratio(server, *condition) for condition in [(1, 0), (64, 0), (64, 10000)]] +
+            [f"{alone[count]:.2f}" if count in alone else MISSING for count in ("1000", "9900")] +
+            [self.silent(server, "bytes")])
+
+    def stall(self):
+        """A server that is frozen, measured in three ways."""
+        columns = ["p50_us", "p90_us", "p99_us", "p99.9_us"]
+        return table(["measured by"] + [column[:-3] for column in columns],
+                     *([row["measured_by"]] + [f"{number(row[column]):.0f}" for column in columns]
+                       for row in self.result.rows("omission")))
+
+    def text(self, marker, within_line):
+        name, *arguments = shlex.split(marker) or [""]
+        if name not in vars(Figures) or name in ("text", "refreshed") or name.startswith("_"):
+            raise Wrong(f"there is no figure '{name}'")
+        try:
+            text = getattr(self, name)(*arguments)
+        except (TypeError, ValueError, KeyError) as error:
+            raise Wrong(f"the arguments of '{name}' are wrong: {error}")
+        if within_line and "\n" in text:
+            raise Wrong(f"'{name}' has several lines, and its marker is within a line")
+        return text if within_line else f"\n{text}\n"
+
+    def refreshed(self, path):
+        """The text of a document with the figures of the result."""
+        text = path.read_text(encoding="utf-8")
+        parts, end, opened = [], 0, None
+        for marker in [*re.finditer(r"(?<!`)<!-- (/?)bench\b(.*?)-->", text), None]:
+            at = marker or opened
+            try:
+                if not marker and opened:
+                    raise Wrong("this marker does not end")
+                if marker and bool(marker[1]) != bool(opened):
+                    raise Wrong("nothing is to be ended here" if marker[1] else
+                                "this marker begins before the last one has ended")
+                if marker and not opened:
+                    opened = marker
+                elif marker:
+                    at = opened
+                    parts += [text[end:opened.end()],
+                              self.text(opened[2], text[opened.end()] != "\n")]
+                    end, opened = marker.start(), None
+            except (Wrong, ValueError) as error:
+                line = text.count("\n", 0, at.start()) + 1
+                raise Wrong(f"{path}:{line}: {error}. Nothing is changed.")
+        return "".join(parts) + text[end:]
