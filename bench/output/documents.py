@@ -15,8 +15,8 @@ MISSING = "–"
 
 
 def table(head, *rows):
-    head, *rows = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
-    return "\n".join([head, "|" + "---|" * (head.count(" | ") + 1), *rows])
+    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 
 class Figures:
@@ -48,18 +48,16 @@ class Figures:
 
     def scale(self, what):
         """The most threads, or how many times the echoes of one they give, the median of the turns."""
-        rates = {}
+        rates = {1: []}
         for row in self.result.rows("scale"):
             rates.setdefault(int(row["threads"]), []).append(number(row["echoes_a_second"]))
-        if 1 not in rates:
-            return MISSING
-        ratio = median(most / one for most, one in zip(rates[max(rates)], rates[1]))
-        return {"threads": f"{max(rates)}", "ratio": f"{ratio:.1f}"}[what]
+        ratios = [most / one for most, one in zip(rates[max(rates)], rates[1])]
+        return {"threads": f"{max(rates)}", "ratio": f"{median(ratios):.1f}" if ratios else MISSING}[what]
 
     def fact(self, key):
         """A line of the result's provenance; of the date, the day."""
-        fact = self.result.tables["summary"].fact(key)
-        return (fact.split()[0] if fact and key == "date" else fact) or MISSING
+        fact = self.result.newest.fact(key) or MISSING
+        return fact.split()[0] if key == "date" else fact
 
     def disturbed(self):
         """In how many of the tables other programs used more than 0.2 core."""
@@ -72,80 +70,77 @@ class Figures:
         beside = ["reference", "07-reactor"] if role == "peer" else []
         servers = [server for wanted in [*beside, role] for server in self.result.servers()
                    if wanted in [server.name, *server.roles.split(",")]]
-        noise = [[number(row["noise"]) for row in self.result.closed(None, *condition) if row["noise"]]
-                 for condition in CONDITIONS]
+        rows = [[server.title, *(self.ratio(server.name, *condition) for condition in CONDITIONS)]
+                for server in servers if self.ratio(server.name, 64, 0) != MISSING]
+        noise = [[f"± {number(row['noise']):.2f}" for row in self.result.closed(None, *condition)
+                  if row["noise"]] for condition in CONDITIONS]
         one = self.result.reference
-        return table(
-            [f"server CPU for one echo, {one} = 1", "1 talking", "64 talking", "1,000 talking",
-             "64, and 1,000 silent", "64, and 10,000 silent"],
-            *([server.title] + [self.ratio(server.name, *condition) for condition in CONDITIONS]
-              for server in servers if self.ratio(server.name, 64, 0) != MISSING),
-            [f"noise: {one.split('-')[0]} against itself"] +
-            [f"± {found[-1]:.2f}" if found else MISSING for found in noise])
+        return table([f"server CPU for one echo, {one} = 1", "1 talking", "64 talking",
+                      "1,000 talking", "64, and 1,000 silent", "64, and 10,000 silent"], *rows,
+                     [f"noise: {one.split('-')[0]} against itself",
+                      *(found[-1] if found else MISSING for found in noise)])
 
     def costs(self, role="compared"):
         """Memory and CPU of a silent client, of the servers with a role."""
         full = self.result.fullest()
-        names = [server.name for server in self.result.servers(role)]
         most = max((number(row["idle"]) for row in full.values()), default=0)
-        return table(
-            ["one idle connection", "in the process", "in the kernel, for its thread",
-             "CPU while nobody talks"],
-            *([name + (f" (of {number(row['idle']):,.0f})" if number(row["idle"]) < most else ""),
-               f"{row['user_B']} B",
-               f"{row['kernel_stacks_B'] if number(row['kernel_stacks_B']) > 1000 else 0} B",
-               f"{self.silent(name, 'busy')} % of a core"]
-              for name, row in full.items() if name in names))
+        rows = [(name, full[name], number(full[name]["idle"]), number(full[name]["kernel_stacks_B"]))
+                for name in [server.name for server in self.result.servers(role)] if name in full]
+        return table(["one idle connection", "in the process", "in the kernel, for its thread",
+                      "CPU while nobody talks"],
+                     *([name + f" (of {idle:,.0f})" * (idle < most), f"{row['user_B']} B",
+                        f"{kernel if kernel > 1000 else 0:.0f} B",
+                        f"{self.silent(name, 'busy')} % of a core"]
+                       for name, row, idle, kernel in rows))
 
     def library(self, server, loop):
         """The cells of one row in 07's table; `loop` is what loop.csv calls the server's loop."""
-        alone = {row["descriptors"]: number(row["against_raw_epoll"])
+        alone = {row["descriptors"]: f"{number(row['against_raw_epoll']):.2f}"
                  for row in self.result.rows("loop")
                  if row["loop"] == loop and row["backend"] == "epoll"}
-        return " | ".join(
-            [self.ratio(server, *condition) for condition in [(1, 0), (64, 0), (64, 10000)]] +
-            [f"{alone[count]:.2f}" if count in alone else MISSING for count in ("1000", "9900")] +
-            [self.silent(server, "bytes")])
+        return " | ".join([*(self.ratio(server, *condition) for condition in
+                             [(1, 0), (64, 0), (64, 10000)]), alone.get("1000", MISSING),
+                           alone.get("9900", MISSING), self.silent(server, "bytes")])
 
     def stall(self):
         """A server that is frozen, measured in three ways."""
         columns = ["p50_us", "p90_us", "p99_us", "p99.9_us"]
-        return table(["measured by"] + [column[:-3] for column in columns],
-                     *([row["measured_by"]] + [f"{number(row[column]):.0f}" for column in columns]
+        return table(["measured by", *(column[:-3] for column in columns)],
+                     *([row["measured_by"], *(f"{number(row[column]):.0f}" for column in columns)]
                        for row in self.result.rows("omission")))
 
-    def text(self, marker, within_line):
-        name, *arguments = shlex.split(marker) or [""]
-        if name not in vars(Figures) or name in ("text", "refreshed") or name.startswith("_"):
-            raise Wrong(f"there is no figure '{name}'")
-        try:
-            text = getattr(self, name)(*arguments)
-        except (TypeError, ValueError, KeyError) as error:
-            raise Wrong(f"the arguments of '{name}' are wrong: {error}")
-        if within_line and "\n" in text:
-            raise Wrong(f"'{name}' has several lines, and its marker is within a line")
-        return text if within_line else f"\n{text}\n"
 
-    def refreshed(self, path):
-        """The text of a document with the figures of the result."""
-        text = path.read_text(encoding="utf-8")
-        parts, end, opened = [], 0, None
-        for marker in [*re.finditer(r"(?<!`)<!-- (/?)bench\b(.*?)-->", text), None]:
-            at = marker or opened
-            try:
-                if not marker and opened:
-                    raise Wrong("this marker does not end")
-                if marker and bool(marker[1]) != bool(opened):
-                    raise Wrong("nothing is to be ended here" if marker[1] else
-                                "this marker begins before the last one has ended")
-                if marker and not opened:
-                    opened = marker
-                elif marker:
-                    at = opened
-                    parts += [text[end:opened.end()],
-                              self.text(opened[2], text[opened.end()] != "\n")]
-                    end, opened = marker.start(), None
-            except (Wrong, ValueError) as error:
-                line = text.count("\n", 0, at.start()) + 1
-                raise Wrong(f"{path}:{line}: {error}. Nothing is changed.")
-        return "".join(parts) + text[end:]
+def filled(result, marker, within_line):
+    """The text that a marker asks for."""
+    name, *arguments = shlex.split(marker) or [""]
+    if name not in vars(Figures) or name.startswith("_"):
+        raise Wrong(f"there is no figure '{name}'")
+    try:
+        text = getattr(Figures(result), name)(*arguments)
+    except (TypeError, ValueError, KeyError) as error:
+        raise Wrong(f"the arguments of '{name}' are wrong: {error}")
+    if within_line and "\n" in text:
+        raise Wrong(f"'{name}' has several lines, and its marker is within a line")
+    return text if within_line else f"\n{text}\n"
+
+
+def refreshed(result, path):
+    """The text of a document with the figures of a result."""
+    text = path.read_text(encoding="utf-8")
+    # the text before the first marker; then of each marker its "/" or "", its words, the text after it
+    before, *parts = re.split(r"(?<!`)<!-- (/?)bench\b(.*?)-->", text)
+    new, line, opened = before, 1 + before.count("\n"), False
+    for end, words, after in zip(parts[::3], parts[1::3], parts[2::3]):
+        try:
+            if opened != bool(end):
+                raise Wrong("the marker before this one has not ended" if opened else
+                            "there is nothing to be ended here")
+            opened = not opened
+            new += f"<!-- {end}bench{words}-->"
+            new += filled(result, words, after[:1] != "\n") if opened else after
+        except (Wrong, ValueError) as error:
+            raise Wrong(f"{path}:{line}: {error}. Nothing is changed.")
+        begun, line = line, line + after.count("\n")
+    if opened:
+        raise Wrong(f"{path}:{begun}: this marker does not end. Nothing is changed.")
+    return new

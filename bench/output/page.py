@@ -82,8 +82,8 @@ class Page:
             if its == place:
                 key = row["active"], row["idle"], row["size"], row["percent"]
                 found.setdefault(key, []).append(row)
-        return self.earlier(self.result.tables["summary"]) * bool(found) + "\n".join(
-            self.measured(rows, columns, caption) for rows in found.values())
+        return "\n".join([self.earlier(self.result.tables["summary"]), *(
+            self.measured(rows, columns, caption) for rows in found.values())]) if found else ""
 
     def measured(self, rows, columns, caption):
         first = {name: number(text) * (100 if name == "noise" else 1)

@@ -24,22 +24,19 @@ def disturbed(row):
 
 def turned_away(row):
     """The limit of a server that turned clients away, or None."""
-    if "turned away" not in row.get("trouble", ""):
-        return None
     said = re.search(r"client (\d+) turned away", row["stderr"]) or re.match(r"(\d+)", row["trouble"])
-    return int(said[1])
+    return int(said[1]) if said and "turned away" in row["trouble"] else None
 
 
 class Table:
-    """A CSV file: lines of provenance ("# key: value"), a header, and rows by the header's names."""
+    """A CSV file: lines of provenance, "# key: value", a header, and rows by the header's names."""
 
     def __init__(self, path):
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         self.notes = []
         while lines and lines[0].startswith("#"):
             self.notes.append(lines.pop(0)[2:].rstrip("\n"))
-        records = [record for record in csv.reader(lines) if record]
-        self.columns = records.pop(0) if records else []
+        self.columns, *records = [record for record in csv.reader(lines) if record] or [[]]
         self.rows = [defaultdict(str, zip(self.columns, record)) for record in records]
 
     def noted(self, key):
@@ -63,50 +60,47 @@ class Result:
         if not self.newest or not self.newest.fact("date"):
             raise Wrong(f"nothing was measured in {directory}")
         self.summary = self.rows("summary")
-        twins = [row["server"] for row in self.summary if row["server"].endswith(" again (A/A)")]
-        self.reference = twins[0][:-len(" again (A/A)")] if twins else "the reference"
+        twin = " again (A/A)"
+        self.reference = next((row["server"][:-len(twin)] for row in self.summary
+                               if row["server"].endswith(twin)), "the reference")
 
     def rows(self, name):
         return self.tables[name].rows if name in self.tables else []
 
-    def servers(self, role=""):
-        """The list of servers that bench/run leaves beside its tables: those with a role, or all."""
-        path = self.directory / "servers.list"
-        if not path.is_file():
-            path = ROOT / "build" / "servers.list"
-        if not path.is_file():
-            raise Wrong(f"there is no list of servers in {self.directory}, and no {path}")
-        first, *lines = path.read_text(encoding="utf-8").splitlines()
-        servers = [SimpleNamespace(**dict(zip(first[2:].split("|"), line.split("|"))))
-                   for line in lines]
-        return [server for server in servers if role in ["", *server.roles.split(",")]]
+    def servers(self, role=None):
+        """Of the list that bench/run leaves beside its tables, those with a role, or all."""
+        paths = [self.directory / "servers.list", ROOT / "build/servers.list"]
+        path = next((path for path in paths if path.is_file()), None)
+        if not path:
+            raise Wrong(f"there is no list of servers, {paths[0]} or {paths[1]}")
+        names, *lines = [line.split("|") for line in path.read_text(encoding="utf-8").splitlines()]
+        names[0] = "name"
+        servers = [SimpleNamespace(**dict(zip(names, line))) for line in lines]
+        return [server for server in servers if role in (None, *server.roles.split(","))]
 
     def closed(self, server=None, active=None, idle=None):
         """Rows of the closed loop with messages of 64 bytes; None stands for any."""
-        return [row for row in self.summary
-                if row["mode"] == "closed" and number(row["size"]) == 64
+        return [row for row in self.summary if row["mode"] == "closed" and number(row["size"]) == 64
                 and server in (None, row["server"])
                 and active in (None, number(row["active"])) and idle in (None, number(row["idle"]))]
 
     def fullest(self):
         """Of each server, the row of memory.csv with the most silent connections."""
         rows = {}
-        for row in self.rows("memory"):
-            if row["server"] not in rows or number(row["idle"]) >= number(rows[row["server"]]["idle"]):
-                rows[row["server"]] = row
+        for row in sorted(self.rows("memory"), key=lambda row: number(row["idle"])):
+            rows[row["server"]] = row
         return rows
 
     def against_silence(self):
         """Of each server, the CPU of an echo for each number of silent connections, where the
         reference with nobody silent is 1. Both come from the same rounds: microseconds of different
         tables are those of different minutes."""
-        rows = self.closed(active=64)
-        silence = {row["idle"]: number(row["cpu_ratio"]) for row in rows
+        rows = [row for row in self.closed(active=64) if row["cpu_ratio"] and not row["trouble"]]
+        silence = {number(row["idle"]): number(row["cpu_ratio"]) for row in rows
                    if row["server"] == self.reference + " (none silent)"}
-        ratios = {}
+        ratios = defaultdict(dict)
         for row in rows:
-            one = silence.get(row["idle"]) if number(row["idle"]) else 1
-            if one and row["cpu_ratio"] and not row["trouble"]:
-                points = ratios.setdefault(row["server"], {})
-                points[number(row["idle"])] = number(row["cpu_ratio"]) / one
+            idle = number(row["idle"])
+            if idle in (0, *silence):
+                ratios[row["server"]][idle] = number(row["cpu_ratio"]) / silence.get(idle, 1)
         return ratios

@@ -1,13 +1,13 @@
 """A small drawing part: lines, marks, bars, and labels that keep apart, as SVG.
 
-A drawing follows the page, light or dark: an element has the class of its colour, and the style says
-what that is on either page. Its rules name the drawing, since several share one HTML page.
+A drawing follows the page, light or dark: an element has the class of its colour, and the style
+says what that is on either page. Its rules name the drawing: several share one HTML page.
 """
 import math
 from html import escape
 
 WIDTH = 860
-PAGES = ("#ffffff", "#000000"), ("#0d1117", "#ffffff")  # light and dark: the page, the farthest ink
+PAGES = ("#ffffff", "#000000"), ("#0d1117", "#ffffff")  # light and dark: the page, and full contrast
 INKS = {"ink": ("#1f2328", "#e6edf3"), "dim": ("#59636e", "#9198a1"), "grid": ("#d1d9e0", "#30363d")}
 MARKS = ("M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", "M-3.6-3.6h7.2v7.2h-7.2z", "M0-5l4.6 8h-9.2z",
          "M0 5l4.6-8h-9.2z", "M0-5.4l5.4 5.4-5.4 5.4-5.4-5.4z", "M-5-2h10l-5 7z", "M-2-5v10l7-5z")
@@ -18,23 +18,21 @@ def figure(value):
 
 
 def channels(colour):
-    return [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
+    return [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
 
 
-def contrast(one, other):
+def contrast(*colours):
     """The contrast of WCAG 2: text needs 4.5, a line 3."""
-    lights = []
-    for colour in (one, other):
-        parts = [c / 255 for c in channels(colour)]
-        parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-        lights.append(sum(c * part for c, part in zip(parts, (0.2126, 0.7152, 0.0722))) + 0.05)
+    lights = [0.05 + sum(
+        weight * (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4)
+        for weight, c in zip((0.2126, 0.7152, 0.0722), channels(colour))) for colour in colours]
     return max(lights) / min(lights)
 
 
-def shade(colour, page, ink):
-    """The colour, mixed with the ink until text in it can be read on the page."""
-    mixtures = ("#" + "".join(f"{round(c + (end - c) * part / 50):02x}" for c, end in
-                              zip(channels(colour), channels(ink))) for part in range(51))
+def shade(colour, page, end):
+    """The colour, mixed with black or white until text in it can be read on the page."""
+    mixtures = ("#" + "".join(f"{round(255 * (a + (b - a) * part / 50)):02x}" for a, b in
+                              zip(channels(colour), channels(end))) for part in range(51))
     return next(mixture for mixture in mixtures if contrast(mixture, page) >= 4.5)
 
 
@@ -57,19 +55,17 @@ class Axis:
         self.first, self.last, self.turned = first, last, math.log if logarithmic else float
         self.low = min(values) / 1.2 if logarithmic else 0
         self.high = max(values) * (1.2 if logarithmic else 1.05)
-        self.marks = marks or {mark: figure(mark) for mark in self.round_numbers(logarithmic)}
+        tens = [10.0 ** ten for ten in range(-3, 10)]
+        choices = [[ten * step for ten in tens for step in steps] for steps in (
+            (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), (1,))] if logarithmic else \
+            [[ten * step * i for i in range(20)] for ten in tens for step in (1, 2, 5)]
+        choices = [[value for value in some if self.low <= value <= self.high] for some in choices]
+        best = min(choices, key=lambda some: abs(len(some) - 6))
+        self.marks = marks or {value: figure(value) for value in best}
 
     def at(self, value):
-        low, high = self.turned(self.low), self.turned(self.high)
-        return self.first + (self.turned(value) - low) / (high - low) * (self.last - self.first)
-
-    def round_numbers(self, logarithmic):
-        tens = [10.0 ** ten for ten in range(-3, 10)]
-        steps = [1, 3], [1, 2, 5], [1, 2, 3, 5, 7], [1]
-        choices = [[ten * step for ten in tens for step in some] for some in steps] if logarithmic \
-            else [[ten * step * i for i in range(20)] for ten in tens for step in (1, 2, 5)]
-        choices = [[value for value in choice if self.low <= value <= self.high] for choice in choices]
-        return min(choices, key=lambda choice: abs(len(choice) - 6))
+        low, high, value = map(self.turned, (self.low, self.high, value))
+        return self.first + (value - low) / (high - low) * (self.last - self.first)
 
     def ticks(self):
         """Places and words. Where there is no room for all of them, powers of ten come first."""
@@ -83,8 +79,7 @@ class Axis:
 
 class Drawing:
     def __init__(self, name, title, note, height):
-        self.name, self.title, self.height = name, title, height
-        self.parts, self.colours = [], {}
+        self.name, self.title, self.height, self.parts, self.colours = name, title, height, [], {}
         self.text(10, 22, title, bold=True, size=16)
         self.text(10, 46, note, "dim")
 
