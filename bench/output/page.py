@@ -5,21 +5,23 @@ from html import escape
 
 from results import disturbed, number
 
-CELLS = {"short": lambda value: f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}",
-         "compared": lambda value: f"{value:.2f}",
-         "whole": lambda value: f"{value:,.0f}",
-         "percent": lambda value: f"{100 * value:.0f}",
-         "tenths": lambda value: f"{100 * value:.1f}",
-         "thousandths": lambda value: f"{value:.3f}",
-         "MiB": lambda value: f"{value / 2 ** 20:.1f}"}
-short, whole = CELLS["short"], CELLS["whole"]
+
+UNITS = {"": 1, "%": 100, "MiB": 2 ** -20}
+
+
+def short(value):
+    return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def text_of(words):
+    return escape(words, quote=False)
 
 
 class Page:
     def __init__(self, result, charts):
         self.result, self.charts = result, charts
         template = (pathlib.Path(__file__).parent / "page.html").read_text(encoding="utf-8")
-        template = template.replace("@REFERENCE@", escape(result.reference))
+        template = template.replace("@REFERENCE@", text_of(result.reference))
         self.template, words = template.split("\n<!-- words")
         self.words = dict(line.split(": ", 1) for line in words.splitlines()[1:-1])
 
@@ -35,12 +37,11 @@ class Page:
         return "".join(parts) if any(parts[1::2]) else ""
 
     def chart(self, name, words):
-        if name not in self.charts:
-            return ""
-        return f"<figure>\n{self.charts[name]}<figcaption>{words}</figcaption></figure>"
+        its = self.charts.get(name)
+        return its and f"<figure>\n{its}<figcaption>{words}</figcaption></figure>" or ""
 
     def facts(self, _):
-        return "\n".join("<dt>{}</dt><dd>{}</dd>".format(*escape(note, False).split(": ", 1))
+        return "\n".join("<dt>{}</dt><dd>{}</dd>".format(*text_of(note).split(": ", 1))
                          for note in self.result.newest.notes
                          if not note.startswith(("title: ", "note: ")))
 
@@ -48,29 +49,27 @@ class Page:
         """What a table of another run has in its provenance that the end of the page does not show."""
         facts = [note for note in table.notes if note not in self.result.newest.notes
                  and not note.startswith(("title: ", "note: ", "random seed: "))]
-        return self.words["earlier"].format(escape("; ".join(facts), False)) if facts else ""
+        return self.words["earlier"].format(text_of("; ".join(facts))) if facts else ""
 
     def table(self, name):
         """Any file but summary.csv, as it is. A column of numbers is set to the right."""
         table = self.result.tables.get(name)
         if not table or not table.rows:
             return ""
-        kinds = ['class="left"' if i == 0 or any(
-            not re.fullmatch(r"-?[0-9.]*", row[column]) for row in table.rows) else ""
-                 for i, column in enumerate(table.columns)]
-
-        def cell(kind, text):
-            return whole(number(text)) if not kind and number(text) >= 1000 else \
-                escape(text, False) or "–"
+        numeric = [i > 0 and all(re.fullmatch("-?[0-9.]*", row[column]) for row in table.rows)
+                   for i, column in enumerate(table.columns)]
 
         def line(tag, texts):
-            return "".join(["<tr>", *(f"<{f'{tag} {kind}'.strip()}>{text}</{tag}>"
-                                      for kind, text in zip(kinds, texts)), "</tr>"])
+            return "<tr>" + "".join(f"<{tag}{'' if right else left}>{text}</{tag}>"
+                                    for right, text in zip(numeric, texts)) + "</tr>"
+        left = ' class="left"'
+        rows = [[f"{float(text):,.0f}" if right and number(text) >= 1000 else text_of(text) or "–"
+                 for right, text in zip(numeric, row.values())] for row in table.rows]
         return "\n".join([
             self.earlier(table), f'<div class="wide"><table><caption>{table.fact("title")}</caption>',
-            line("th", [escape(column.replace("_", " "), False) for column in table.columns]),
-            *(line("td", map(cell, kinds, row.values())) for row in table.rows), "</table>",
-            *(f'<p class="note">{escape(note, False)}</p>' for note in table.noted("note")), "</div>"])
+            line("th", [text_of(column.replace("_", " ")) for column in table.columns]),
+            *(line("td", row) for row in rows), "</table>",
+            *(f'<p class="note">{text_of(note)}</p>' for note in table.noted("note")), "</div>"])
 
     def tables(self, which, caption):
         """The tables of summary.csv that belong to a section, one after the other."""
@@ -88,45 +87,43 @@ class Page:
     def measured(self, rows, columns, caption):
         first = {name: number(text) * (100 if name == "noise" else 1)
                  for name, text in rows[0].items() if re.fullmatch("[0-9.]+", text)}
-        cells = [cell.partition(" = ") for cell in
-                 f"{self.words[columns]} | {self.words['busy']}".split(" | ")]
-        load = self.words["load"].format(**first) if first["percent"] <= 100 else ""
-        remark = self.words["noise"].format(**first) if "noise" in first else self.words["no noise"]
-        if "target_rate" in first:
-            remark += self.words["asked"].format(**first)
-        if disturbed(rows[0]):
-            remark += self.words["neighbours"].format(**first)
-        title = caption.format(**first, s="s" * (first["active"] != 1), load=load,
-                               others=first["active"] - 1)
+        first.update(s="s" * (first["active"] != 1), others=first["active"] - 1)
+        said = [name for name, good in (
+            ("noise", "noise" in first), ("no noise", "noise" not in first),
+            ("asked", "target_rate" in first), ("neighbours", disturbed(rows[0]))) if good]
+        remark = ", ".join(self.words[name].format(**first) for name in said)
+        caption = caption if first["percent"] <= 100 else caption.split(", at ")[0]
+        heads, cells = zip(*((cell + " = ").split(" = ")[:2] for cell in (
+            self.words[columns] + " | " + self.words["busy"]).split(" | ")))
         own = [number(row["generator_cpu_us"]) for row in rows
                if row["server"] == self.result.reference and row["generator_cpu_us"]]
         return "\n".join([
-            f'<div class="wide"><table><caption>{title} <small>({remark})</small></caption>',
-            "".join(["<tr><th>server</th>", *(f"<th>{cell[0]}</th>" for cell in cells), "</tr>"]),
-            *(self.row(row, [cell[2] for cell in cells]) for row in rows), "</table>",
+            f'<div class="wide"><table><caption>{caption.format(**first)} <small>({remark})</small>'
+            "</caption>", f"<tr><th>server</th><th>{'</th><th>'.join(heads)}</th></tr>",
+            *(self.row(row, cells) for row in rows), "</table>",
             *(self.words["generator"].format(short(cost)) for cost in own), "</div>"])
 
     def row(self, row, cells):
         kind = ' class="reference"' if row["server"] == self.result.reference else ""
-        start = f"<tr{kind}><td>{escape(row['server'])}</td>"
-        if not row["trouble"] and number(row["slices"]):
-            return start + "".join(self.cell(row, *cell.split()) for cell in cells if cell) + "</tr>"
-        said = row["stderr"].split("|")[-1][:110]
-        said = f"<br><small>{escape(said, False)}</small>" if said else ""
-        trouble = escape(row["trouble"] or self.words["trouble"], False)
-        return f'{start}<td class="trouble" colspan="{len(cells)}">{trouble}{said}</td></tr>'
+        if row["trouble"] or not number(row["slices"]):
+            said = text_of(row["stderr"].split("|")[-1][:110])
+            filled = f'<td class="trouble" colspan="{len(cells)}">' + text_of(
+                row["trouble"] or self.words["trouble"]) + f"<br><small>{said}</small>" * bool(said) + "</td>"
+        else:
+            filled = "".join(self.cell(row, *cell.split()) for cell in cells if cell)
+        return f"<tr{kind}><td>{text_of(row['server'])}</td>{filled}</tr>"
 
-    def cell(self, row, kind, name):
-        if kind == "ratio":
-            return self.ratio(row, name)
-        missing = not row[name] or (kind == "compared" and disturbed(row))
-        return f"<td>{'–' if missing else CELLS[kind](number(row[name]))}</td>"
-
-    def ratio(self, row, name):
-        """A ratio, coloured when it is a difference, and its interval."""
-        value, low, high = (number(row[name + end]) for end in ("", "_low", "_high"))
-        if not row[name] or value == low == high == 1:
-            return f"<td>{'1' if row[name] else '–'}</td><td></td>"
+    def cell(self, row, form, name, unit=""):
+        """A cell, or the two of a ratio and its interval; the ratio is coloured if it differs from 1."""
+        value = number(row[name])
+        if not row[name] or (form == "compared" and disturbed(row)):
+            return "<td>–</td>" + "<td></td>" * (form == "ratio")
+        if form != "ratio":
+            value *= UNITS[unit]
+            return f"<td>{short(value) if form in ('short', 'compared') else form.format(value)}</td>"
+        low, high = number(row[name + "_low"]), number(row[name + "_high"])
+        if value == low == high == 1:
+            return "<td>1</td><td></td>"
         same = low <= 1 <= high or abs(value - 1) <= number(row["noise"])
         return f'<td class="{"same" if same else "differs"}">{short(value)}</td>' \
             f'<td class="same">{short(low)} – {short(high)}</td>'
