@@ -15,15 +15,14 @@ WAYS = {"02": "asks everyone", "03": "asks everyone", "04": "asks everyone",
         "01": "is told", "05": "is told", "06": "is told", "07": "is told"}
 
 
-class Line:
-    """A line of a chart. A library's is dashed, with hollow marks; the reference's is the widest."""
-
-    def __init__(self, server, points, mark, reference, label=None, book=False):
-        peer = "peer" in server.roles
-        self.server, self.points, self.label = server, points, [label or server.label]
-        self.look = {"colour": server.colour, "dash": "2 4" if book else "7 3" if peer else "none",
-                     "width": 3.5 if server.name == reference and not book else 1.4 if peer else 2}
-        self.mark = None if book else {"colour": server.colour, "shape": mark, "hollow": peer}
+def line_of(server, points, mark, reference, label=None, book=False):
+    """A line of a chart: a library's is dashed, with hollow marks, and the reference's the widest."""
+    peer = "peer" in server.roles
+    width = 3.5 if server.name == reference and not book else 1.4 if peer else 2
+    return SimpleNamespace(
+        server=server, points=points, label=[label or server.label], width=width,
+        dash="2 4" if book else "7 3" if peer else "none",
+        mark=None if book else {"colour": server.colour, "shape": mark, "hollow": peer})
 
 
 def frame(drawing, across, up, words):
@@ -32,19 +31,21 @@ def frame(drawing, across, up, words):
         drawing.line([(across.first, y), (across.last, y)], "grid")
         drawing.text(across.first - 7, y + 4.5, text, "dim", "end")
     for x, text in across.ticks():
-        drawing.line([(x, up.first), (x, up.first + 5 if isinstance(up, Axis) else up.last)], "grid")
+        end = up.first + 5 if isinstance(up, Axis) else up.last
+        drawing.line([(x, up.first), (x, end)], "grid")
         drawing.text(x, up.first + 20, text, "dim", "middle")
-    drawing.line([(across.first, up.last), (across.first, up.first), (across.last, up.first)], "dim")
+    corners = (across.first, up.last), (across.first, up.first), (across.last, up.first)
+    drawing.line(corners, "dim")
     drawing.text((across.first + across.last) / 2, up.first + 40, words, anchor="middle")
 
 
 def curves(drawing, lines, across, up, words):
     """Lines with their names at their ends. The widest lies on top."""
     frame(drawing, across, up, words)
-    lines = sorted(lines, key=lambda line: line.look["width"])
+    lines = sorted(lines, key=lambda line: line.width)
     for line in lines:
         line.places = [(across.at(x), up.at(y)) for x, y in line.points]
-        drawing.line(line.places, **line.look)
+        drawing.line(line.places, line.server.colour, line.width, line.dash)
         for x, y in line.places if line.mark else []:
             drawing.mark(x, y, **line.mark)
     named = [line for line in lines if line.label]
@@ -72,13 +73,13 @@ def line_chart(name, title, note, lines, words, logarithmic, right=655):
     return drawing
 
 
-def rows_chart(name, title, note, servers, across, words):
+def rows_chart(name, title, note, rows, axis, words):
     """A chart with a row for each server: all but what is in the rows, whose heights it gives."""
-    drawing = Drawing(name, title, note, 120 + 26 * len(servers))
-    frame(drawing, across, SimpleNamespace(first=66 + 26 * len(servers), last=60), words)
-    for i, server in enumerate(servers):
-        drawing.text(across.first - 10, 83.5 + 26 * i, server.label, server.colour, "end", bold=True)
-    return drawing, [79 + 26 * i for i in range(len(servers))]
+    drawing = Drawing(name, title, note, 120 + 26 * len(rows))
+    frame(drawing, axis, SimpleNamespace(first=66 + 26 * len(rows), last=60), words)
+    for i, server in enumerate(rows):
+        drawing.text(axis.first - 10, 83.5 + 26 * i, server.label, server.colour, "end", bold=True)
+    return drawing, [79 + 26 * i for i in range(len(rows))]
 
 
 def title(words, rows):
@@ -91,24 +92,23 @@ def silence_bars(drawing, lines, limits, left, most):
     drawing.text(left, 54, f"The same beside {figure(most)} silent", bold=True)
     drawing.text(left, 72, "linear: the bars are to scale", "dim")
     values = [dict(line.points).get(most, 0) for line in lines]
-    across = Axis(values, left, svg.WIDTH - 80)
+    axis = Axis(values, left, svg.WIDTH - 80)
     for i, (line, value) in enumerate(zip(lines, values)):
         y = 98 + 43 * i
         drawing.text(left, y, line.server.label)
         if value:
-            drawing.bar(left, across.at(value), y + 11, 12, line.server.colour)
+            drawing.bar(left, axis.at(value), y + 11, 12, line.server.colour)
             times = f"{value:.0f} times" if value >= 9.5 else f"{value:.2f}"
-            drawing.text(across.at(value) + 7, y + 15.5, times, bold=True)
+            drawing.text(axis.at(value) + 7, y + 15.5, times, bold=True)
         elif line.server.name in limits:
-            drawing.text(left, y + 15.5, f"limit: {figure(limits[line.server.name])}", "dim")
+            drawing.text(left, y + 15.5, limits[line.server.name], "dim")
 
 
 def name_by_way(lines, limits, reference):
     """The second line of a label. A line that ends where the reference's does shares its label."""
     its = next((line for line in lines if line.server.name == reference), None)
     for line in lines:
-        limit = limits.get(line.server.name)
-        way = f"limit: {figure(limit)}" if limit else WAYS.get(line.server.heading)
+        way = limits.get(line.server.name) or WAYS.get(line.server.heading)
         line.label += [way] if way else []
         if its and line is not its and way == "is told" and \
                 abs(line.points[-1][1] / its.points[-1][1] - 1) < 0.1:
@@ -121,21 +121,23 @@ class Charts:
         self.result, self.reference = result, result.reference
         self.servers = [server for server in result.servers() if server.colour]
 
-    def lines(self, points):
-        lines = [Line(server, sorted(points(server)), mark, self.reference)
+    def lines(self, points_of):
+        """A line for each server that has points; `points_of` takes a server's name."""
+        lines = [line_of(server, sorted(points_of(server.name)), mark, self.reference)
                  for mark, server in enumerate(self.servers)]
         return [line for line in lines if line.points]
 
     def idle(self):
         ratios = self.result.against_silence()
-        limits = {row["server"]: turned_away(row) for row in self.result.closed(active=64)
-                  if turned_away(row)}
-        lines = [line for line in self.lines(lambda server: ratios.get(server.name, {}).items())
+        limits = {row["server"]: f"limit: {figure(turned_away(row))}"
+                  for row in self.result.closed(active=64) if turned_away(row)}
+        lines = [line for line in self.lines(lambda name: ratios[name].items())
                  if "peer" not in line.server.roles]
         silent = sorted({x for line in lines for x, y in line.points})
         if not silent or not silent[-1]:
             return None
-        drawing = Drawing("idle", "What a silent connection costs", "", 120 + 43 * max(7, len(lines)))
+        height = 120 + 43 * max(7, len(lines))
+        drawing = Drawing("idle", "What a silent connection costs", "", height)
         silence_bars(drawing, lines, limits, 590 if len(silent) > 1 else 10, silent[-1])
         if len(silent) > 1:
             one = self.reference.split("-")[0]
@@ -157,8 +159,8 @@ class Charts:
         return line_chart(
             "throughput", title("Throughput, everybody talking", rows),
             "thousand echoes a second, one core",
-            self.lines(lambda server: [(number(row["active"]), number(row["rate"]) / 1000)
-                                       for row in rows if row["server"] == server.name]),
+            self.lines(lambda name: [(number(row["active"]), number(row["rate"]) / 1000)
+                                     for row in rows if row["server"] == name]),
             "connections that talk (logarithmic)", (True, False))
 
     def rate(self):
@@ -167,8 +169,8 @@ class Charts:
         return line_chart(
             "rate", title("Latency as clients feel it: open loop", rows),
             "nine in ten requests take less: microseconds (logarithmic)",
-            self.lines(lambda server: [(number(row["percent"]), number(row["p90_us"]))
-                                       for row in rows if row["server"] == server.name]),
+            self.lines(lambda name: [(number(row["percent"]), number(row["p90_us"]))
+                                     for row in rows if row["server"] == name]),
             f"requests a second, per cent of what {self.reference} can do", (False, True))
 
     def latency(self):
@@ -179,13 +181,13 @@ class Charts:
             return None
         values = [[number(rows[server.name][name]) for name in ("p50_us", "p90_us", "p99_us")]
                   for server in servers]
-        across = Axis(sum(values, []), 180, 850, True)
+        axis = Axis(sum(values, []), 180, 850, True)
         drawing, heights = rows_chart(
             "latency", title("Latency, 64 talking, closed loop", rows.values()),
-            "dot: half of the echoes are faster; bar: nine in ten are; triangle: 99 in a hundred are",
-            servers, across, "microseconds (logarithmic)")
-        for server, its, y in zip(servers, values, heights):
-            half, nine, most = map(across.at, its)
+            "dot: half of the echoes are faster; bar: nine in ten; triangle: 99 in a hundred",
+            servers, axis, "microseconds (logarithmic)")
+        for server, y, its in zip(servers, heights, values):
+            half, nine, most = map(axis.at, its)
             drawing.line([(half, y), (most, y)], server.colour, 2.5)
             drawing.mark(half, y, 0, server.colour)
             drawing.bar(nine - 1.5, nine + 1.5, y, 12, server.colour)
@@ -195,21 +197,21 @@ class Charts:
     def memory(self):
         rows = self.result.fullest()
         servers = [server for server in self.servers if server.name in rows]
-        sizes = [[max(0, sum(number(rows[server.name][name]) for name in names)) for names in
-                  (["user_B"], ["kernel_stacks_B", "page_tables_B"])] for server in servers]
         if not servers:
             return None
-        across = Axis([max(map(sum, sizes)) / 1024], 180, 730)
+        sizes = [[max(0, sum(number(rows[server.name][name]) for name in names)) for names in
+                  (["user_B"], ["kernel_stacks_B", "page_tables_B"])] for server in servers]
+        counts = [number(rows[server.name]["idle"]) for server in servers]
+        axis = Axis([max(map(sum, sizes)) / 1024], 180, 730)
         drawing, heights = rows_chart(
             "memory", "Memory of one idle connection",
             "coloured: the process; grey: the kernel, for its threads' stacks and its page tables",
-            servers, across, "KiB; sockets left out, which every server has")
-        counts = [number(rows[server.name]["idle"]) for server in servers]
-        for server, (user, kernel), y, count in zip(servers, sizes, heights, counts):
-            middle, end = across.at(user / 1024), across.at((user + kernel) / 1024)
-            drawing.bar(across.first, middle, y, 16, server.colour)
-            drawing.bar(middle, end, y, 16, "dim")
+            servers, axis, "KiB; sockets left out, which every server has")
+        for server, y, (user, kernel), count in zip(servers, heights, sizes, counts):
             total = user + kernel
+            middle, end = axis.at(user / 1024), axis.at(total / 1024)
+            drawing.bar(axis.first, middle, y, 16, server.colour)
+            drawing.bar(middle, end, y, 16, "dim")
             text = f"{total / 1024:.1f} KiB" if total >= 10240 else f"{total:,.0f} B"
             drawing.text(end + 8, y + 4.5, text + f", of {figure(count)}" * (count < max(counts)))
         return drawing
@@ -221,15 +223,17 @@ class Charts:
             calls = re.match(r"\d\d-(epoll|kqueue|poll|select)($| )", server.name)
             name = "raw" if calls else server.name.split("-")[-1]
             for backend in [calls[1]] if calls else ["epoll", "kqueue"]:
+                rows = [row for row in self.result.rows("loop")
+                        if row["loop"] == name and row["backend"] == backend]
+                label = backend if calls else f"{server.label}, {backend}"
                 for column, book in ("seconds", ""), ("book's_seconds", ", the book (2010)"):
                     points = [(number(row["descriptors"]), 10 * number(row[column]))
-                              for row in self.result.rows("loop")
-                              if row["loop"] == name and row["backend"] == backend and row[column]]
-                    label = (backend if calls else f"{server.label}, {backend}") + book
-                    lines += [Line(server, points, len(lines), self.reference, label, bool(book))
-                              ] if points else []
+                              for row in rows if row[column]]
+                    lines.append(line_of(server, points, len(lines), self.reference, label + book,
+                                         bool(book)))
         return line_chart("loop", "Asking who is ready, one of N: no network",
-                          "CPU for write, wait, read: microseconds (logarithmic)", lines,
+                          "CPU for write, wait, read: microseconds (logarithmic)",
+                          [line for line in lines if line.points],
                           "descriptors watched (logarithmic)", (True, True), right=610)
 
     def write(self):

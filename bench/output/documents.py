@@ -47,12 +47,13 @@ class Figures:
         return f"{int(troubles[-1].split()[0]):,}" if troubles else MISSING
 
     def scale(self, what):
-        """The most threads, or how many times the echoes of one they give, the median of the turns."""
+        """The most threads, or how many times the echoes of one they give (the turns' median)."""
         rates = {1: []}
         for row in self.result.rows("scale"):
             rates.setdefault(int(row["threads"]), []).append(number(row["echoes_a_second"]))
         ratios = [most / one for most, one in zip(rates[max(rates)], rates[1])]
-        return {"threads": f"{max(rates)}", "ratio": f"{median(ratios):.1f}" if ratios else MISSING}[what]
+        ratio = f"{median(ratios):.1f}" if ratios else MISSING
+        return {"threads": f"{max(rates)}", "ratio": ratio}[what]
 
     def fact(self, key):
         """A line of the result's provenance; of the date, the day."""
@@ -84,14 +85,13 @@ class Figures:
         """Memory and CPU of a silent client, of the servers with a role."""
         full = self.result.fullest()
         most = max((number(row["idle"]) for row in full.values()), default=0)
-        rows = [(name, full[name], number(full[name]["idle"]), number(full[name]["kernel_stacks_B"]))
-                for name in [server.name for server in self.result.servers(role)] if name in full]
+        rows = [[row["server"] + f" (of {number(row['idle']):,.0f})" * (number(row["idle"]) < most),
+                 f"{row['user_B']} B",
+                 f"{row['kernel_stacks_B'] if number(row['kernel_stacks_B']) > 1000 else 0} B",
+                 f"{self.silent(row['server'], 'busy')} % of a core"]
+                for row in (full.get(server.name) for server in self.result.servers(role)) if row]
         return table(["one idle connection", "in the process", "in the kernel, for its thread",
-                      "CPU while nobody talks"],
-                     *([name + f" (of {idle:,.0f})" * (idle < most), f"{row['user_B']} B",
-                        f"{kernel if kernel > 1000 else 0:.0f} B",
-                        f"{self.silent(name, 'busy')} % of a core"]
-                       for name, row, idle, kernel in rows))
+                      "CPU while nobody talks"], *rows)
 
     def library(self, server, loop):
         """The cells of one row in 07's table; `loop` is what loop.csv calls the server's loop."""
@@ -127,7 +127,7 @@ def filled(result, marker, within_line):
 def refreshed(result, path):
     """The text of a document with the figures of a result."""
     text = path.read_text(encoding="utf-8")
-    # the text before the first marker; then of each marker its "/" or "", its words, the text after it
+    # the text before the first marker; then of each its "/" or "", its words, and the text after it
     before, *parts = re.split(r"(?<!`)<!-- (/?)bench\b(.*?)-->", text)
     new, line, opened = before, 1 + before.count("\n"), False
     for end, words, after in zip(parts[::3], parts[1::3], parts[2::3]):

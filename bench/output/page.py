@@ -46,7 +46,7 @@ class Page:
                          if not note.startswith(("title: ", "note: ")))
 
     def earlier(self, table):
-        """What a table of another run has in its provenance that the end of the page does not show."""
+        """What a table of another run says of itself and the end of the page does not."""
         facts = [note for note in table.notes if note not in self.result.newest.notes
                  and not note.startswith(("title: ", "note: ", "random seed: "))]
         return self.words["earlier"].format(text_of("; ".join(facts))) if facts else ""
@@ -66,7 +66,8 @@ class Page:
         rows = [[f"{float(text):,.0f}" if right and number(text) >= 1000 else text_of(text) or "–"
                  for right, text in zip(numeric, row.values())] for row in table.rows]
         return "\n".join([
-            self.earlier(table), f'<div class="wide"><table><caption>{table.fact("title")}</caption>',
+            self.earlier(table), '<div class="wide"><table>',
+            f"<caption>{text_of(table.fact('title'))}</caption>",
             line("th", [text_of(column.replace("_", " ")) for column in table.columns]),
             *(line("td", row) for row in rows), "</table>",
             *(f'<p class="note">{text_of(note)}</p>' for note in table.noted("note")), "</div>"])
@@ -107,20 +108,21 @@ class Page:
         kind = ' class="reference"' if row["server"] == self.result.reference else ""
         if row["trouble"] or not number(row["slices"]):
             said = text_of(row["stderr"].split("|")[-1][:110])
-            filled = f'<td class="trouble" colspan="{len(cells)}">' + text_of(
-                row["trouble"] or self.words["trouble"]) + f"<br><small>{said}</small>" * bool(said) + "</td>"
+            said = said and f"<br><small>{said}</small>"
+            trouble = text_of(row["trouble"] or self.words["trouble"])
+            filled = f'<td class="trouble" colspan="{len(cells)}">{trouble}{said}</td>'
         else:
             filled = "".join(self.cell(row, *cell.split()) for cell in cells if cell)
         return f"<tr{kind}><td>{text_of(row['server'])}</td>{filled}</tr>"
 
     def cell(self, row, form, name, unit=""):
-        """A cell, or the two of a ratio and its interval; the ratio is coloured if it differs from 1."""
+        """A cell, or the two of a ratio and its interval; the ratio is coloured if it is not 1."""
         value = number(row[name])
         if not row[name] or (form == "compared" and disturbed(row)):
             return "<td>–</td>" + "<td></td>" * (form == "ratio")
         if form != "ratio":
-            value *= UNITS[unit]
-            return f"<td>{short(value) if form in ('short', 'compared') else form.format(value)}</td>"
+            write = short if form in ("short", "compared") else form.format
+            return f"<td>{write(value * UNITS[unit])}</td>"
         low, high = number(row[name + "_low"]), number(row[name + "_high"])
         if value == low == high == 1:
             return "<td>1</td><td></td>"

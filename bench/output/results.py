@@ -24,8 +24,10 @@ def disturbed(row):
 
 def turned_away(row):
     """The limit of a server that turned clients away, or None."""
-    said = re.search(r"client (\d+) turned away", row["stderr"]) or re.match(r"(\d+)", row["trouble"])
-    return int(said[1]) if said and "turned away" in row["trouble"] else None
+    if "turned away" not in row["trouble"]:
+        return None
+    said = re.search(r"client (\d+) turned", row["stderr"]) or re.search(r"(\d+)", row["trouble"])
+    return int(said[1])
 
 
 class Table:

@@ -7,8 +7,9 @@ import math
 from html import escape
 
 WIDTH = 860
-PAGES = ("#ffffff", "#000000"), ("#0d1117", "#ffffff")  # light and dark: the page, and full contrast
-INKS = {"ink": ("#1f2328", "#e6edf3"), "dim": ("#59636e", "#9198a1"), "grid": ("#d1d9e0", "#30363d")}
+PAGES = ("#ffffff", "#000000"), ("#0d1117", "#ffffff")  # light and dark: the page, its opposite
+INKS = {"ink": ("#1f2328", "#e6edf3"), "dim": ("#59636e", "#9198a1"),
+        "grid": ("#d1d9e0", "#30363d")}
 MARKS = ("M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", "M-3.6-3.6h7.2v7.2h-7.2z", "M0-5l4.6 8h-9.2z",
          "M0 5l4.6-8h-9.2z", "M0-5.4l5.4 5.4-5.4 5.4-5.4-5.4z", "M-5-2h10l-5 7z", "M-2-5v10l7-5z")
 
@@ -54,7 +55,7 @@ class Axis:
     def __init__(self, values, first, last, logarithmic=False, marks=None):
         self.first, self.last, self.turned = first, last, math.log if logarithmic else float
         self.low = min(values) / 1.2 if logarithmic else 0
-        self.high = max(values) * (1.2 if logarithmic else 1.05)
+        self.high = (max(values) or 1) * (1.2 if logarithmic else 1.05)
         tens = [10.0 ** ten for ten in range(-3, 10)]
         choices = [[ten * step for ten in tens for step in steps] for steps in (
             (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), (1,))] if logarithmic else \
