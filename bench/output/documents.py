@@ -115,10 +115,7 @@ def filled(result, marker, within_line):
     name, *arguments = shlex.split(marker) or [""]
     if name not in vars(Figures) or name.startswith("_"):
         raise Wrong(f"there is no figure '{name}'")
-    try:
-        text = getattr(Figures(result), name)(*arguments)
-    except (TypeError, ValueError, KeyError) as error:
-        raise Wrong(f"the arguments of '{name}' are wrong: {error}")
+    text = getattr(Figures(result), name)(*arguments)
     if within_line and "\n" in text:
         raise Wrong(f"'{name}' has several lines, and its marker is within a line")
     return text if within_line else f"\n{text}\n"
@@ -138,9 +135,9 @@ def refreshed(result, path):
             opened = not opened
             new += f"<!-- {end}bench{words}-->"
             new += filled(result, words, after[:1] != "\n") if opened else after
-        except (Wrong, ValueError) as error:
-            raise Wrong(f"{path}:{line}: {error}. Nothing is changed.")
-        begun, line = line, line + after.count("\n")
+        except (Wrong, ValueError, TypeError, KeyError) as error:  # of the arguments, too
+            raise Wrong(f"{path}:{line}: <!-- {end}bench{words}-->: {error}. Nothing is changed.")
+        last, line = line, line + after.count("\n")
     if opened:
-        raise Wrong(f"{path}:{begun}: this marker does not end. Nothing is changed.")
+        raise Wrong(f"{path}:{last}: <!-- bench{words}-->: this does not end. Nothing is changed.")
     return new
