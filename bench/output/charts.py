@@ -87,9 +87,9 @@ def title(words, rows):
     return words + " (other programs ran: not to be compared)" * any(map(disturbed, rows))
 
 
-def silence_bars(drawing, lines, limits, left, most):
+def silence_bars(drawing, lines, limits, left, most, what):
     """The servers beside the most silent connections, in one linear scale."""
-    drawing.text(left, 54, f"The same beside {figure(most)} silent", bold=True)
+    drawing.text(left, 54, f"{what} beside {figure(most)} silent", bold=True)
     drawing.text(left, 72, "linear: the bars are to scale", "dim")
     values = [dict(line.points).get(most, 0) for line in lines]
     axis = Axis(values, left, svg.WIDTH - 80)
@@ -136,12 +136,13 @@ class Charts:
         silent = sorted({x for line in lines for x, y in line.points})
         if not silent or not silent[-1]:
             return None
+        what = f"CPU for one echo; {self.reference.split('-')[0]} with nobody silent = 1"
+        left, words = (590, "The same") if len(silent) > 1 else (10, what + ";")
         height = 120 + 43 * max(7, len(lines))
         drawing = Drawing("idle", "What a silent connection costs", "", height)
-        silence_bars(drawing, lines, limits, 590 if len(silent) > 1 else 10, silent[-1])
+        silence_bars(drawing, lines, limits, left, silent[-1], words)
         if len(silent) > 1:
-            one = self.reference.split("-")[0]
-            drawing.text(10, 54, f"CPU for one echo; {one} with nobody silent = 1", bold=True)
+            drawing.text(10, 54, what, bold=True)
             drawing.text(10, 72, "both axes are logarithmic: each step multiplies", "dim")
             name_by_way(lines, limits, self.reference)
             # A logarithmic axis has no 0: it stands to the left of the first number.
@@ -219,7 +220,7 @@ class Charts:
     def loop(self):
         """The bare calls have the colour of the server that uses them. The book is dotted."""
         lines = []
-        for server in self.servers:
+        for mark, server in enumerate(self.servers):
             calls = re.match(r"\d\d-(epoll|kqueue|poll|select)($| )", server.name)
             name = "raw" if calls else server.name.split("-")[-1]
             for backend in [calls[1]] if calls else ["epoll", "kqueue"]:
@@ -229,7 +230,7 @@ class Charts:
                 for column, book in ("seconds", ""), ("book's_seconds", ", the book (2010)"):
                     points = [(number(row["descriptors"]), 10 * number(row[column]))
                               for row in rows if row[column]]
-                    lines.append(line_of(server, points, len(lines), self.reference, label + book,
+                    lines.append(line_of(server, points, mark, self.reference, label + book,
                                          bool(book)))
         return line_chart("loop", "Asking who is ready, one of N: no network",
                           "CPU for write, wait, read: microseconds (logarithmic)",
