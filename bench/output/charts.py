@@ -16,13 +16,19 @@ WAYS = {"02": "asks everyone", "03": "asks everyone", "04": "asks everyone",
 
 
 def line_of(server, points, mark, reference, label=None, book=False):
-    """A line of a chart: a library's is dashed, with hollow marks, and the reference's the widest."""
+    """A line of a chart. A library's is dashed, with hollow marks; the reference's is wide."""
     peer = "peer" in server.roles
     width = 3.5 if server.name == reference and not book else 1.4 if peer else 2
     return SimpleNamespace(
         server=server, points=points, label=[label or server.label], width=width,
         dash="2 4" if book else "7 3" if peer else "none",
         mark=None if book else {"colour": server.colour, "shape": mark, "hollow": peer})
+
+
+def points_of(rows, x, y, unit=1):
+    """A function that gives the points of a server, by its name."""
+    return lambda name: [(number(row[x]), number(row[y]) / unit) for row in rows
+                         if row["server"] == name and row[y] and not row["trouble"]]
 
 
 def frame(drawing, across, up, words):
@@ -156,23 +162,20 @@ class Charts:
         return drawing
 
     def throughput(self):
-        rows = [row for row in self.result.closed(idle=0) if row["rate"] and not row["trouble"]]
-        return line_chart(
-            "throughput", title("Throughput, everybody talking", rows),
-            "thousand echoes a second, one core",
-            self.lines(lambda name: [(number(row["active"]), number(row["rate"]) / 1000)
-                                     for row in rows if row["server"] == name]),
-            "connections that talk (logarithmic)", (True, False))
+        rows = self.result.closed(idle=0)
+        return line_chart("throughput", title("Throughput, everybody talking", rows),
+                          "thousand echoes a second, one core",
+                          self.lines(points_of(rows, "active", "rate", 1000)),
+                          "connections that talk (logarithmic)", (True, False))
 
     def rate(self):
-        rows = [row for row in self.result.summary if row["mode"] == "rate" and row["p90_us"]
-                and number(row["percent"]) <= 100 and not row["trouble"]]
-        return line_chart(
-            "rate", title("Latency as clients feel it: open loop", rows),
-            "nine in ten requests take less: microseconds (logarithmic)",
-            self.lines(lambda name: [(number(row["percent"]), number(row["p90_us"]))
-                                     for row in rows if row["server"] == name]),
-            f"requests a second, per cent of what {self.reference} can do", (False, True))
+        rows = [row for row in self.result.summary
+                if row["mode"] == "rate" and number(row["percent"]) <= 100]
+        return line_chart("rate", title("Latency as clients feel it: open loop", rows),
+                          "nine in ten requests take less: microseconds (logarithmic)",
+                          self.lines(points_of(rows, "percent", "p90_us")),
+                          f"requests a second, per cent of what {self.reference} can do",
+                          (False, True))
 
     def latency(self):
         rows = {row["server"]: row for row in self.result.closed(active=64, idle=0)
@@ -240,11 +243,11 @@ class Charts:
     def write(self):
         """Writes the charts into the result's directory, and returns them by their names. One that
         an earlier run has left there goes when this result cannot have it."""
-        charts = {name: getattr(self, name)() for name in NAMES}
-        for name, drawing in charts.items():
+        charts = {name: str(getattr(self, name)() or "") for name in NAMES}
+        for name, text in charts.items():
             path = self.result.directory / f"{name}.svg"
-            if drawing:
-                path.write_text(str(drawing), encoding="utf-8")
+            if text:
+                path.write_text(text, encoding="utf-8")
             elif path.exists():
                 path.unlink()
-        return {name: str(drawing) for name, drawing in charts.items() if drawing}
+        return charts

@@ -1,11 +1,13 @@
 """The HTML page of a result. Its words, and the order of what is in it, are in page.html."""
 import pathlib
 import re
-from html import escape
+from functools import partial
+from html import escape as escaped
 
 from results import disturbed, number
 
 
+escape = partial(escaped, quote=False)
 UNITS = {"": 1, "%": 100, "MiB": 2 ** -20}
 
 
@@ -13,15 +15,11 @@ def short(value):
     return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
-def text_of(words):
-    return escape(words, quote=False)
-
-
 class Page:
     def __init__(self, result, charts):
         self.result, self.charts = result, charts
         template = (pathlib.Path(__file__).parent / "page.html").read_text(encoding="utf-8")
-        template = template.replace("@REFERENCE@", text_of(result.reference))
+        template = template.replace("@REFERENCE@", escape(result.reference))
         self.template, words = template.split("\n<!-- words")
         self.words = dict(line.split(": ", 1) for line in words.splitlines()[1:-1])
 
@@ -37,11 +35,11 @@ class Page:
         return "".join(parts) if any(parts[1::2]) else ""
 
     def chart(self, name, words):
-        its = self.charts.get(name)
-        return its and f"<figure>\n{its}<figcaption>{words}</figcaption></figure>" or ""
+        its = self.charts[name]
+        return its and f"<figure>\n{its}<figcaption>{words}</figcaption></figure>"
 
     def facts(self, _):
-        return "\n".join("<dt>{}</dt><dd>{}</dd>".format(*text_of(note).split(": ", 1))
+        return "\n".join("<dt>{}</dt><dd>{}</dd>".format(*escape(note).split(": ", 1))
                          for note in self.result.newest.notes
                          if not note.startswith(("title: ", "note: ")))
 
@@ -49,7 +47,7 @@ class Page:
         """What a table of another run says of itself and the end of the page does not."""
         facts = [note for note in table.notes if note not in self.result.newest.notes
                  and not note.startswith(("title: ", "note: ", "random seed: "))]
-        return self.words["earlier"].format(text_of("; ".join(facts))) if facts else ""
+        return self.words["earlier"].format(escape("; ".join(facts))) if facts else ""
 
     def table(self, name):
         """Any file but summary.csv, as it is. A column of numbers is set to the right."""
@@ -63,14 +61,14 @@ class Page:
             return "<tr>" + "".join(f"<{tag}{'' if right else left}>{text}</{tag}>"
                                     for right, text in zip(numeric, texts)) + "</tr>"
         left = ' class="left"'
-        rows = [[f"{float(text):,.0f}" if right and number(text) >= 1000 else text_of(text) or "–"
+        rows = [[f"{float(text):,.0f}" if right and number(text) >= 1000 else escape(text) or "–"
                  for right, text in zip(numeric, row.values())] for row in table.rows]
         return "\n".join([
             self.earlier(table), '<div class="wide"><table>',
-            f"<caption>{text_of(table.fact('title'))}</caption>",
-            line("th", [text_of(column.replace("_", " ")) for column in table.columns]),
+            f"<caption>{escape(table.fact('title'))}</caption>",
+            line("th", [escape(column.replace("_", " ")) for column in table.columns]),
             *(line("td", row) for row in rows), "</table>",
-            *(f'<p class="note">{text_of(note)}</p>' for note in table.noted("note")), "</div>"])
+            *(f'<p class="note">{escape(note)}</p>' for note in table.facts("note")), "</div>"])
 
     def tables(self, which, caption):
         """The tables of summary.csv that belong to a section, one after the other."""
@@ -107,13 +105,13 @@ class Page:
     def row(self, row, cells):
         kind = ' class="reference"' if row["server"] == self.result.reference else ""
         if row["trouble"] or not number(row["slices"]):
-            said = text_of(row["stderr"].split("|")[-1][:110])
+            said = escape(row["stderr"].split("|")[-1][:110])
             said = said and f"<br><small>{said}</small>"
-            trouble = text_of(row["trouble"] or self.words["trouble"])
+            trouble = escape(row["trouble"] or self.words["trouble"])
             filled = f'<td class="trouble" colspan="{len(cells)}">{trouble}{said}</td>'
         else:
             filled = "".join(self.cell(row, *cell.split()) for cell in cells if cell)
-        return f"<tr{kind}><td>{text_of(row['server'])}</td>{filled}</tr>"
+        return f"<tr{kind}><td>{escape(row['server'])}</td>{filled}</tr>"
 
     def cell(self, row, form, name, unit=""):
         """A cell, or the two of a ratio and its interval; the ratio is coloured if it is not 1."""

@@ -41,11 +41,11 @@ class Table:
         self.columns, *records = [record for record in csv.reader(lines) if record] or [[]]
         self.rows = [defaultdict(str, zip(self.columns, record)) for record in records]
 
-    def noted(self, key):
+    def facts(self, key):
         return [note[len(key) + 2:] for note in self.notes if note.startswith(key + ": ")]
 
     def fact(self, key):
-        return (self.noted(key) + [""])[0]
+        return (self.facts(key) + [""])[0]
 
 
 class Result:
