@@ -11,8 +11,7 @@ from results import disturbed, number, turned_away
 from svg import Axis, Drawing, figure
 
 NAMES = ("idle", "throughput", "rate", "latency", "memory", "loop")
-WAYS = {"02": "asks everyone", "03": "asks everyone", "04": "asks everyone",
-        "01": "is told", "05": "is told", "06": "is told", "07": "is told"}
+WAYS = {"is told": ("01", "05", "06", "07"), "asks everyone": ("02", "03", "04")}
 
 
 def line_of(server, points, mark, reference, label=None, book=False):
@@ -112,13 +111,13 @@ def silence_bars(drawing, lines, limits, left, most, what):
 
 def name_by_way(lines, limits, reference):
     """The second line of a label. A line that ends where the reference's does shares its label."""
-    its = next((line for line in lines if line.server.name == reference), None)
+    its = [line for line in lines if line.server.name == reference]
     for line in lines:
-        way = limits.get(line.server.name) or WAYS.get(line.server.heading)
-        line.label += [way] if way else []
-        if its and line is not its and way == "is told" and \
-                abs(line.points[-1][1] / its.points[-1][1] - 1) < 0.1:
-            its.label = [f"{its.label[0]}, {line.server.heading}", "are told"]
+        ways = [way for way, chapters in WAYS.items() if line.server.heading in chapters]
+        line.label += [limits[line.server.name]] if line.server.name in limits else ways
+        if its and line is not its[0] and line.label[1:] == ["is told"] and \
+                abs(line.points[-1][1] / its[0].points[-1][1] - 1) < 0.1:
+            its[0].label = [f"{its[0].label[0]}, {line.server.heading}", "are told"]
             line.label = []
 
 
@@ -203,21 +202,22 @@ class Charts:
         servers = [server for server in self.servers if server.name in rows]
         if not servers:
             return None
-        sizes = [[max(0, sum(number(rows[server.name][name]) for name in names)) for names in
-                  (["user_B"], ["kernel_stacks_B", "page_tables_B"])] for server in servers]
-        counts = [number(rows[server.name]["idle"]) for server in servers]
-        axis = Axis([max(map(sum, sizes)) / 1024], 180, 730)
+        values = [[number(rows[server.name][name]) for name in (
+            "user_B", "kernel_stacks_B", "page_tables_B", "idle")] for server in servers]
+        values = [(max(0, user), max(0, user) + max(0, stacks + tables), idle)
+                  for user, stacks, tables, idle in values]
+        axis = Axis([max(total for _, total, _ in values) / 1024], 180, 730)
         drawing, heights = rows_chart(
             "memory", "Memory of one idle connection",
             "coloured: the process; grey: the kernel, for its threads' stacks and its page tables",
             servers, axis, "KiB; sockets left out, which every server has")
-        for server, y, (user, kernel), count in zip(servers, heights, sizes, counts):
-            total = user + kernel
+        for server, y, (user, total, idle) in zip(servers, heights, values):
             middle, end = axis.at(user / 1024), axis.at(total / 1024)
             drawing.bar(axis.first, middle, y, 16, server.colour)
             drawing.bar(middle, end, y, 16, "dim")
             text = f"{total / 1024:.1f} KiB" if total >= 10240 else f"{total:,.0f} B"
-            drawing.text(end + 8, y + 4.5, text + f", of {figure(count)}" * (count < max(counts)))
+            fewer = idle < max(idle for _, _, idle in values)
+            drawing.text(end + 8, y + 4.5, text + f", of {figure(idle)}" * fewer)
         return drawing
 
     def loop(self):
