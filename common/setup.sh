@@ -158,9 +158,10 @@ setup_want() (
 # and installs Criterion later would have no tests.
 setup_build() ( # build directory, root of the tree
     missing=$(setup_missing criterion jansson libuv libevent libev liburing)
-    if [ ! -f "$1/build.ninja" ]; then
+    if [ ! -f "$1/meson-private/coredata.dat" ]; then
         meson setup "$1" "$2" || exit 1
-    elif [ ! -f "$1/missing" ] || [ "$(cat "$1/missing")" != "$missing" ]; then
+    # without build.ninja, Ctrl-C has ended meson in the middle
+    elif [ ! -f "$1/build.ninja" ] || [ ! -f "$1/missing" ] || [ "$(cat "$1/missing")" != "$missing" ]; then
         meson setup --reconfigure "$1" "$2" || exit 1
     fi
     echo "$missing" >"$1/missing"
