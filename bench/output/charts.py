@@ -78,15 +78,6 @@ def line_chart(name, title, note, lines, words, logarithmic, right=655):
     return drawing
 
 
-def rows_chart(name, title, note, rows, axis, words):
-    """A chart with a row for each server: all but what is in the rows, whose heights it gives."""
-    drawing = Drawing(name, title, note, 120 + 26 * len(rows))
-    frame(drawing, axis, SimpleNamespace(first=66 + 26 * len(rows), last=60), words)
-    for i, server in enumerate(rows):
-        drawing.text(axis.first - 10, 83.5 + 26 * i, server.label, server.colour, "end", bold=True)
-    return drawing, [79 + 26 * i for i in range(len(rows))]
-
-
 def title(words, rows):
     """The title of what compares rates or latencies says whether there were neighbours."""
     return words + " (other programs ran: not to be compared)" * any(map(disturbed, rows))
@@ -176,21 +167,29 @@ class Charts:
                           f"requests a second, per cent of what {self.reference} can do",
                           (False, True))
 
+    def rows(self, name, title, note, values, right, logarithmic, words):
+        """A chart with a row for each server, named but empty; and of each its server, its height,
+        the places of its values, and these."""
+        found = [(server, values[server.name]) for server in self.servers if server.name in values]
+        if not found:
+            return None, []
+        drawing = Drawing(name, title, note, 120 + 26 * len(found))
+        axis = Axis([value for _, its in found for value in its], 180, right, logarithmic)
+        frame(drawing, axis, SimpleNamespace(first=66 + 26 * len(found), last=60), words)
+        for i, (server, its) in enumerate(found):
+            drawing.text(170, 83.5 + 26 * i, server.label, server.colour, "end", bold=True)
+        return drawing, [(server, 79 + 26 * i, map(axis.at, its), its)
+                         for i, (server, its) in enumerate(found)]
+
     def latency(self):
-        rows = {row["server"]: row for row in self.result.closed(active=64, idle=0)
-                if row["p50_us"] and not row["trouble"]}
-        servers = [server for server in self.servers if server.name in rows]
-        if not servers:
-            return None
-        values = [[number(rows[server.name][name]) for name in ("p50_us", "p90_us", "p99_us")]
-                  for server in servers]
-        axis = Axis(sum(values, []), 180, 850, True)
-        drawing, heights = rows_chart(
-            "latency", title("Latency, 64 talking, closed loop", rows.values()),
+        rows = [row for row in self.result.closed(active=64, idle=0)
+                if row["p50_us"] and not row["trouble"]]
+        drawing, found = self.rows(
+            "latency", title("Latency, 64 talking, closed loop", rows),
             "dot: half of the echoes are faster; bar: nine in ten; triangle: 99 in a hundred",
-            servers, axis, "microseconds (logarithmic)")
-        for server, y, its in zip(servers, heights, values):
-            half, nine, most = map(axis.at, its)
+            {row["server"]: [number(row[name]) for name in ("p50_us", "p90_us", "p99_us")]
+             for row in rows}, 850, True, "microseconds (logarithmic)")
+        for server, y, (half, nine, most), _ in found:
             drawing.line([(half, y), (most, y)], server.colour, 2.5)
             drawing.mark(half, y, 0, server.colour)
             drawing.bar(nine - 1.5, nine + 1.5, y, 12, server.colour)
@@ -198,26 +197,22 @@ class Charts:
         return drawing
 
     def memory(self):
-        rows = self.result.fullest()
-        servers = [server for server in self.servers if server.name in rows]
-        if not servers:
-            return None
-        values = [[number(rows[server.name][name]) for name in (
-            "user_B", "kernel_stacks_B", "page_tables_B", "idle")] for server in servers]
-        values = [(max(0, user), max(0, user) + max(0, stacks + tables), idle)
-                  for user, stacks, tables, idle in values]
-        axis = Axis([max(total for _, total, _ in values) / 1024], 180, 730)
-        drawing, heights = rows_chart(
+        rows, values = self.result.fullest(), {}
+        for name, row in rows.items():
+            user, stacks, tables = [max(0, number(row[column])) / 1024 for column in (
+                "user_B", "kernel_stacks_B", "page_tables_B")]
+            values[name] = user, user + stacks + tables
+        drawing, found = self.rows(
             "memory", "Memory of one idle connection",
             "coloured: the process; grey: the kernel, for its threads' stacks and its page tables",
-            servers, axis, "KiB; sockets left out, which every server has")
-        for server, y, (user, total, idle) in zip(servers, heights, values):
-            middle, end = axis.at(user / 1024), axis.at(total / 1024)
-            drawing.bar(axis.first, middle, y, 16, server.colour)
+            values, 730, False, "KiB; sockets left out, which every server has")
+        most = max((number(row["idle"]) for row in rows.values()), default=0)
+        for server, y, (middle, end), (_, total) in found:
+            drawing.bar(180, middle, y, 16, server.colour)
             drawing.bar(middle, end, y, 16, "dim")
-            text = f"{total / 1024:.1f} KiB" if total >= 10240 else f"{total:,.0f} B"
-            fewer = idle < max(idle for _, _, idle in values)
-            drawing.text(end + 8, y + 4.5, text + f", of {figure(idle)}" * fewer)
+            size = f"{total:.1f} KiB" if total >= 10 else f"{1024 * total:,.0f} B"
+            idle = number(rows[server.name]["idle"])
+            drawing.text(end + 8, y + 4.5, size + f", of {figure(idle)}" * (idle < most))
         return drawing
 
     def loop(self):
