@@ -54,8 +54,9 @@ class Page:
         table = self.result.tables.get(name)
         if not table or not table.rows:
             return ""
-        numeric = [i > 0 and all(re.fullmatch("-?[0-9.]*", row[column]) for row in table.rows)
-                   for i, column in enumerate(table.columns)]
+        numeric = [column != table.columns[0] and all(
+            re.fullmatch(r"(-?\d+(\.\d*)?)?", row[column]) for row in table.rows)
+            for column in table.columns]
 
         def line(tag, texts):
             return "<tr>" + "".join(f"<{tag}{'' if right else left}>{text}</{tag}>"
@@ -85,7 +86,7 @@ class Page:
 
     def measured(self, rows, columns, caption):
         first = {name: number(text) * (100 if name == "noise" else 1)
-                 for name, text in rows[0].items() if re.fullmatch("[0-9.]+", text)}
+                 for name, text in rows[0].items() if re.fullmatch(r"\d+(\.\d*)?", text)}
         first.update(s="s" * (first["active"] != 1), others=first["active"] - 1)
         said = [name for name, good in (
             ("noise", "noise" in first), ("no noise", "noise" not in first),
