@@ -60,8 +60,8 @@ def missing_code(quote, sources):
 
 
 def stable_call(line):
-    """A call's name, descriptors, numbers, flags, strings and result. What differs each time, or with
-    strace's version, is left out: addresses, ids of threads, the insides of structures."""
+    """A call's name, descriptors, numbers, flags, strings and result. What differs each time, or
+    with strace's version, is left out: addresses, ids of threads, the insides of structures."""
     call, _, rest = line.partition('(')
     arguments, _, result = re.sub(' = (?=-?[0-9])', '\n', rest, count=1).partition('\n')
     if call in ('clone', 'clone3'):
