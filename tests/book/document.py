@@ -17,9 +17,9 @@ def lines_of(path):
 
 
 class Document:
-    """links and names have a line's number and a text. Each of blocks has its number and its lines,
-    its kind (the words after its fence), its source if there is <!-- from: SOURCE --> before it, and
-    its output: the text block directly after it."""
+    """links and names have a line's number and a text. Each of blocks has its number, its lines, its
+    kind (the words after its fence), its source (if <!-- from: SOURCE --> is before it), and its
+    output (the text block directly after it)."""
 
     def __init__(self, path):
         self.path = path
@@ -58,7 +58,8 @@ class Document:
             self.anchors.append(f'{anchor}-{times}' if times else anchor)
 
     def shown(self, start):
-        """For each command that begins so, and is not run: its rest, the block of its output."""
+        """Returns, for each command that begins so and is not run, its rest, and the block of its
+        output."""
         return [(block.lines[0][len(start):], block.output) for block in self.blocks
                 if block.output and block.kind == 'sh' and len(block.lines) == 1 and
                 block.lines[0].startswith(start)]

@@ -1,8 +1,8 @@
 """usage: match.py [--transcript] EXPECTED GOT
 
-Does an output match what a text says? <n> stands there for any number, <...> for anything within a
-line, and a line that is only "..." for any lines. How many blanks there are does not count.
-If it does not match, the first line that cannot be found is told, and the status is 1.
+Compares an output with what a text expects. There <n> stands for any number, <...> for anything
+within a line, and a line that is only "..." for any lines. How many blanks there are does not count.
+Says which line it cannot find first; the status is then 1.
 """
 
 import re
@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 from document import lines_of  # noqa: E402
 
 WILD = {'<n>': r'[-+]?[0-9][0-9.,]*(e[-+]?[0-9]+)?', '<...>': '.*'}
-# In a transcript: the C library's own calls for threads, and those that bench/trace has counted.
+# Transcripts differ in the C library's calls for threads, and in the calls that bench/trace counts.
 LEFT_OUT = re.compile(r'(rt_sig|mmap|mprotect|munmap|madvise|rseq|set_robust|futex|brk'
                       r'|\.\.\. [0-9]+ calls: |$)')
 STABLE = re.compile(r'"[^"]*"|\[[0-9 ]*\]|fd=[0-9]+|(?<=, )-?[0-9]+(?=[,)])'
@@ -32,8 +32,8 @@ def pattern(line):
 
 
 def first_missing(expected, got, pattern_of):
-    """The index of the first expected line that cannot be found; the number of these lines if got
-    goes on after them; None if all is well."""
+    """Returns the index of the first expected line that cannot be found, the number of these lines
+    if got goes on after them, or None if all is well. Both are plain()."""
     places = {0} # how many lines of got those before this one may have taken
     for index, line in enumerate(expected):
         if line == '...':
@@ -54,14 +54,14 @@ def output_mismatch(expected, got):
 
 
 def missing_code(quote, sources):
-    """The first line of a quote that no source has in its place, or None. All are code()."""
+    """Returns the first line of a quote that no source has there, or None. All are code()."""
     found = [first_missing(['...', *quote, '...'], source, re.escape) for source in sources]
     return None if None in found or not quote else quote[max(found, default=1) - 1]
 
 
 def stable_call(line):
-    """A call's name, descriptors, numbers, flags, strings and result. What differs each time, or
-    with strace's version, is left out: addresses, ids of threads, the insides of structures."""
+    """Keeps a call's name, descriptors, numbers, flags, strings and result. Leaves out what differs
+    each time, or with strace's version: addresses, ids of threads, the insides of structures."""
     call, _, rest = line.partition('(')
     arguments, _, result = re.sub(' = (?=-?[0-9])', '\n', rest, count=1).partition('\n')
     if call in ('clone', 'clone3'):
@@ -74,8 +74,8 @@ def stable_call(line):
 
 
 def stable(transcript):
-    """What is the same in each transcript of bench/trace. If the server polls, its calls in vain
-    become one line."""
+    """Keeps what is the same in each transcript of bench/trace. The calls in vain of a server that
+    polls become one line."""
     lines = [re.sub(' +# .*', '', line).lstrip(' ') for line in transcript]
     calls = [line if line == '...' else stable_call(line)
              for line in lines if not LEFT_OUT.match(line)]
