@@ -1,7 +1,7 @@
 """usage: match.py [--transcript] EXPECTED GOT
 
 Compares an output with what a text expects. There <n> stands for any number, <...> for anything
-within a line, and a line that is only "..." for any lines. How many blanks there are does not count.
+within a line, and a line that is only "..." for any lines. The number of blanks does not count.
 Says which line it cannot find first; the status is then 1.
 """
 
