@@ -18,8 +18,8 @@ def lines_of(path):
 
 class Document:
     """links and names have a line's number and a text. Each of blocks has its number, its lines,
-    its kind (the words after its fence), its source (if <!-- from: SOURCE --> is before it), and its
-    output (the text block directly after it)."""
+    its kind (the words after its fence), its source (if <!-- from: SOURCE --> is before it), and
+    its output (the text block directly after it)."""
 
     def __init__(self, path):
         self.path = path
