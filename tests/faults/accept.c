@@ -6,28 +6,28 @@
 
 #include "fault.h"
 
-enum { WAITING = 3, LOOK_MS = 80 };
+enum { WAITING = 3, SAMPLE_MS = 80 };
 
-/* What the network did to one connection that was waiting. That one is lost, and the next may be
- * fine. */
+/* The network has ended one waiting connection. That one is lost; the next may be fine. */
 static const int network_errors[] = {ECONNABORTED, EPROTO,    ENOPROTOOPT, EOPNOTSUPP,   ENETDOWN,
                                      ENETUNREACH,  EHOSTDOWN, ENONET,      EHOSTUNREACH, 0};
-/* "Ask again", which is as good for a while. */
+/* "Ask again": a server may do so for a while. */
 static const int again_errors[] = {EAGAIN, EINTR, 0};
-/* What concerns everybody, and will not be over at once. */
+/* These concern all clients, and will not be over at once. */
 static const int lasting_errors[] = {EMFILE, ENFILE,          ENOBUFS,   ENOMEM,   EPERM,  EACCES,
                                      ENOSYS, EINVAL,          EBADF,     ENOTSOCK, EFAULT, EIO,
                                      ENOSR,  ESOCKTNOSUPPORT, ETIMEDOUT, 0};
 
-/* How long the next client had to wait for its echo after one that accept() lost. */
+/* Returns how long the next client waits for its echo after accept() has lost one. */
 static int next_after_a_loss(struct client *first, int error)
 {
     long before = injected();
     lose_next_client(error);
     struct client lost;
     bool open = client_try(&lost, 5000); /* or it is reset as soon as that */
-    must(!open || exchange(&lost, 1, 100, false) == 1, "%s: it was not lost", strerror(error));
-    must(injected() == before + 1, "%s: it was lost in another way", strerror(error));
+    must(!open || exchange(&lost, 1, 100, false) == 1, "%s: the client was not lost",
+         strerror(error));
+    must(injected() == before + 1, "%s: the client was lost in another way", strerror(error));
     int64_t start = now_ms();
     struct client next = client_open();
     client_echo(&next, 100);
@@ -38,8 +38,8 @@ static int next_after_a_loss(struct client *first, int error)
     return waited;
 }
 
-/* A server that takes it for exhaustion makes the next one wait. This machine may be busy, but not
- * each time. */
+/* A server that takes a network error for exhaustion makes the next client wait. This machine may
+ * be busy, but not each time. */
 void only_that_client_is_lost(const struct fault *fault)
 {
     enum { TRIES = 3, SOON_MS = 50 };
@@ -72,14 +72,14 @@ static int count_lines(void)
     return lines;
 }
 
-/* One client is in, others wait. burst: calls that the server may make at once, before it takes
- * the error for one that lasts. Returns how long the others waited once accept() worked again. */
-static int fail_for_good(struct client *first, int error, long burst)
+/* One client is connected, and more wait. burst: calls that the server may make at once, before it
+ * takes the error for one that lasts. Returns how long they still waited once accept() worked. */
+static int fail_for_a_while(struct client *first, int error, long burst)
 {
     struct client waiting[WAITING];
     long before = injected();
     int64_t start = now_ms();
-    refuse_from_now_on(error);
+    set_accept_error(error);
     clients_open(waiting, WAITING);
     for (int i = 0; i < WAITING; i++)
         client_put(&waiting[i], 10);
@@ -87,18 +87,18 @@ static int fail_for_good(struct client *first, int error, long burst)
     AWAIT(5000, injected() > before);
     must(injected() > before, "%s: accept() was not called", strerror(error));
     double cpu = server_cpu_ms();
-    int64_t looked = now_ms();
-    nap(LOOK_MS);
+    int64_t sampled = now_ms();
+    nap(SAMPLE_MS);
     cpu = server_cpu_ms() - cpu;
     int64_t now = now_ms();
-    long calls = injected() - before, most = burst + (long)(now - start) / 10;
+    long calls = injected() - before, calls_max = burst + (long)(now - start) / 10;
     if (!server_has("busy")) {
-        must(calls <= most, "%s: accept() failed %ld times in %d ms", strerror(error), calls,
+        must(calls <= calls_max, "%s: accept() failed %ld times in %d ms", strerror(error), calls,
              (int)(now - start));
-        must(cpu <= 0.05 * patient((int)(now - looked)), "%s: %.0f ms of CPU in %d",
-             strerror(error), cpu, (int)(now - looked));
+        must(cpu <= 0.05 * patient((int)(now - sampled)), "%s: %.0f ms of CPU in %d ms",
+             strerror(error), cpu, (int)(now - sampled));
     }
-    refuse_from_now_on(0);
+    set_accept_error(0);
     for (int i = 0; i < WAITING; i++)
         client_receive_all(&waiting[i]);
     int waited = (int)(now_ms() - now);
@@ -106,22 +106,22 @@ static int fail_for_good(struct client *first, int error, long burst)
     return waited;
 }
 
-/* All of them, one after the other. Once it is over, those who wait are served soon, on average:
- * this machine may be busy now and then. */
+/* Each error, one after the other. When it is over, the waiting clients are served soon, on
+ * average: this machine may be busy now and then. */
 static void fail_with_each(struct client *first, const int *errors, long burst)
 {
     enum { SOON_MS = 300, GRACE = 2 };
     int waited = 0;
     for (int i = 0; errors[i]; i++) {
-        waited += fail_for_good(first, errors[i], burst);
+        waited += fail_for_a_while(first, errors[i], burst);
         must(waited <= patient(SOON_MS) * (i + 1 + GRACE),
-             "%s: accept() works again, and the next ones wait; %d ms for %d errors",
+             "%s: accept() works again, and clients still wait: %d ms for %d errors",
              strerror(errors[i]), waited, i + 1);
     }
 }
 
-/* Those who are connected go on, those who wait are served when it is over; and in between the
- * server neither spins nor floods its log. */
+/* Connected clients go on, and waiting ones are served when it is over. Meanwhile the server
+ * neither spins nor floods its log. */
 void any_error_from_now_on(const struct fault *fault)
 {
     enum { FEW = 5, BURST = 100, LINES_A_SECOND = 4 };

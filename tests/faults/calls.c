@@ -38,7 +38,7 @@ static struct kind *find_or_add(const char *name, size_t length)
     return kind;
 }
 
-/* One after the other, the kinds among those named that the server makes; NULL after the last. */
+/* Returns the next of the named kinds that the server makes; NULL after the last. */
 static const struct kind *next_of(const char **calls)
 {
     while (**calls) {
@@ -100,13 +100,13 @@ static void read_log(const char *path)
             kind->at_start++;
             kind->by_loader += !own;
         }
-        ready = ready || strstr(name, "write(1, \"listening"); /* this is the last one */
+        ready = ready || strstr(name, "write(1, \"listening"); /* the start's last call */
     }
     if (log)
         fclose(log);
 }
 
-static void watch(const void *log)
+static void record_calls(const void *log)
 {
     char words[TEXT];
     snprintf(words, sizeof words, "%s -D -f -qq -o %s", strace_path, (const char *)log);
@@ -119,7 +119,7 @@ static void watch(const void *log)
     server_stop();
 }
 
-/* Where it is in PATH; NULL: it is not there, or it may not trace. */
+/* Returns strace's path; NULL if PATH has none, or if it may not trace. */
 static const char *find_strace(void)
 {
     static char path[TEXT];
@@ -144,7 +144,7 @@ bool learn_calls(void)
     if (!strace_path)
         return true;
     snprintf(log, sizeof log, "%s/calls", work_directory);
-    bool works = trial_run(&trial, watch, log, 60) == VERDICT_PASS;
+    bool works = trial_run(&trial, record_calls, log, 60) == VERDICT_PASS;
     if (!works) {
         printf("not ok 1 - works without a fault: %s\n", trial.reason);
         trial_show_log(&trial, "#   ");

@@ -1,10 +1,10 @@
-/* Which system calls a server makes, found out once by watching it. */
+/* Finds out which system calls a server makes, by running it once under strace. */
 #ifndef CALLS_H
 #define CALLS_H
 
 #include <stdbool.h>
 
-extern const char *strace_path;    /* NULL: it is not there, or it may not trace */
+extern const char *strace_path;    /* NULL: it is missing, or it may not trace */
 extern const char *work_directory; /* for the files of one run */
 extern const char *preload_library;
 

@@ -9,16 +9,16 @@
 #include "calls.h"
 #include "fault.h"
 
-enum { MANY = 6, MOST = 2 * MANY, LEAST = 2 };
+enum { MANY = 6, CLIENTS_MAX = 2 * MANY, TIMES_MIN = 2 };
 
-static void must_have_happened(long least)
+static void must_have_happened(long min)
 {
-    AWAIT(1000, injected() >= least); /* the last one is counted after it has happened */
+    AWAIT(1000, injected() >= min); /* the last one is counted after it has happened */
     long times = injected();
-    must(times >= least, "the fault happened %ld times, not %ld", times, least);
+    must(times >= min, "the fault happened %ld times, fewer than %ld", times, min);
 }
 
-/* Half-close: they get EOF, and the server ends well. */
+/* Half-closes each connection. The clients get EOF, and the server ends well. */
 static void finish(struct client *c, int count)
 {
     for (int i = 0; i < count; i++)
@@ -31,7 +31,7 @@ static void finish(struct client *c, int count)
     server_stop();
 }
 
-/* The fault is one that passes, or a client only has to wait: everybody gets everything. */
+/* The fault passes, or a client only has to wait: each client gets everything. */
 void nobody_notices(const struct fault *fault)
 {
     struct client c[MANY];
@@ -42,7 +42,7 @@ void nobody_notices(const struct fault *fault)
     for (int round = 0; round < 4; round++)
         clients_echo(c, MANY, 3000);
     client_echo(&c[0], 300000);
-    must_have_happened(LEAST);
+    must_have_happened(TIMES_MIN);
     finish(c, MANY);
 }
 
@@ -59,7 +59,7 @@ void nobody_notices_at_all_sizes(const struct fault *fault)
 }
 
 /* How many have ended by now. A connection may end after its echo is complete. */
-static int look_who_ended(struct client *c, int count)
+static int count_ended_by_now(struct client *c, int count)
 {
     int n = 0;
     for (int i = 0; i < count; i++) {
@@ -70,13 +70,13 @@ static int look_who_ended(struct client *c, int count)
     return n;
 }
 
-/* Each time the fault happens ends one connection, and that one only. Calls are counted by thread:
- * so the first client says little, and its thread makes too few; and where threads share the
- * clients, more of them may have to come before one thread has had enough. owed: the server has
- * bytes of the one that it loses, so FIN would be a lie. */
+/* Each time it happens, the fault ends one connection and no other. strace counts the calls of each
+ * thread. So the first client says little, and its thread makes too few calls. Where threads share
+ * the clients, more clients may have to come before one thread has made enough. owed: the server
+ * has bytes of the client that it loses, so FIN would be a lie. */
 static void lose_some(const struct fault *fault, bool owed)
 {
-    struct client c[MOST];
+    struct client c[CLIENTS_MAX];
     int count = MANY, lost = 0;
     start_under(fault);
     c[0] = client_open();
@@ -84,12 +84,12 @@ static void lose_some(const struct fault *fault, bool owed)
     clients_open(c + 1, MANY - 1);
     for (int round = 0; round < 10; round++)
         exchange(c + 1, MANY - 1, 1000, false);
-    for (; injected() == 0 && count < MOST; count++) {
+    for (; injected() == 0 && count < CLIENTS_MAX; count++) {
         c[count] = client_open();
         exchange(&c[count], 1, 1000, false);
     }
     exchange(c, count, 500, false);
-    AWAIT(3000, (lost = look_who_ended(c, count)) == injected());
+    AWAIT(3000, (lost = count_ended_by_now(c, count)) == injected());
     long times = injected();
     must(times > 0, "the fault never happened");
     must(lost == times, "%d connections ended, of %ld that failed", lost, times);
@@ -112,9 +112,9 @@ void some_are_reset(const struct fault *fault)
     lose_some(fault, true);
 }
 
-/* The same where every connection meets the fault sooner or later: then it ends, without a wrong
- * byte, and the server is there for the next one. */
-void lost_but_told(const struct fault *fault)
+/* Every connection meets the fault sooner or later. Then it ends, without a wrong byte, and the
+ * server serves the next one. */
+void all_are_lost(const struct fault *fault)
 {
     struct client c[MANY];
     int lost = 0;
@@ -141,16 +141,16 @@ void late_until_more_comes(const struct fault *fault)
         int lost = exchange(c, MANY, 3000, true);
         must(lost == 0, "%d connections ended", lost);
     }
-    must_have_happened(LEAST);
+    must_have_happened(TIMES_MIN);
     clients_close(c, MANY);
     must_settle();
     server_stop();
 }
 
-/* For a while nobody can be served. The server does not spin meanwhile, and nobody is lost. */
+/* For a while the server can serve no client. It does not spin meanwhile, and loses none. */
 void shortage_ends(const struct fault *fault)
 {
-    enum { TIMES = 50, LEAST_MS = 250 };
+    enum { TIMES = 50, TOOK_MIN_MS = 250 };
     struct client c[MANY];
     start_under(fault);
     int64_t start = now_ms();
@@ -160,29 +160,29 @@ void shortage_ends(const struct fault *fault)
     AWAIT(8000, injected() >= TIMES);
     int64_t took = now_ms() - start;
     must_have_happened(TIMES);
-    /* Several threads fail side by side, each so many times less. */
+    /* Several threads share the failures, so each has fewer. */
     int threads = server_has("several-threads") ? server_threads() : 1;
-    must(took * threads >= LEAST_MS, "it failed %d times within %d ms, in %d threads", TIMES,
+    must(took * threads >= TOOK_MIN_MS, "it failed %d times within %d ms, in %d threads", TIMES,
          (int)took, threads);
     clients_echo(c, MANY, 3000);
     finish(c, MANY);
 }
 
-/* One client is in, then accept() fails, and the others wait at the door. */
-static void shut_the_door(const struct fault *fault, struct client *c)
+/* One client is connected. Then accept() fails, and the rest wait in the backlog. */
+static void start_and_stop_accepting(const struct fault *fault, struct client *c)
 {
     start_under(fault);
     c[0] = client_open();
     client_echo(&c[0], 1000);
-    refuse_from_now_on(EMFILE);
-    clients_open(c + 1, MANY - 1); /* in the backlog */
+    set_accept_error(EMFILE);
+    clients_open(c + 1, MANY - 1);
 }
 
-/* Who is connected goes on, and the server does not spin on those who are waiting. */
-void service_stops_at_the_door(const struct fault *fault)
+/* The connected client goes on, and the server does not spin over the waiting ones. */
+void accept_fails_from_now_on(const struct fault *fault)
 {
     struct client c[MANY];
-    shut_the_door(fault, c);
+    start_and_stop_accepting(fault, c);
     for (int i = 1; i < MANY; i++)
         client_put(&c[i], 10);
     for (int round = 0; round < 20; round++)
@@ -202,15 +202,15 @@ void service_stops_at_the_door(const struct fault *fault)
     server_stop();
 }
 
-/* Who stops to watch the listener has to be watched again later, which may fail as well: nobody
- * may be left at the door for ever. */
-void door_opens_late(const struct fault *fault)
+/* A server that has stopped watching its listener has to watch it again later. That may fail, too,
+ * and still no client may wait forever. */
+void watching_again_fails(const struct fault *fault)
 {
     struct client c[MANY];
-    shut_the_door(fault, c);
+    start_and_stop_accepting(fault, c);
     AWAIT(5000, injected() > 0);
     must_have_happened(1);
-    refuse_from_now_on(0);
+    set_accept_error(0);
     clients_echo(c, MANY, 3000);
     newcomer_must_be_served();
     if (watches_refused() == 0)
@@ -220,7 +220,7 @@ void door_opens_late(const struct fault *fault)
 
 /* ---- the start ---- */
 
-/* It has served nobody: it must say why, in the right place, and end with 1. */
+/* The server has not started. It must say why, in one line on stderr, and end with status 1. */
 static void must_have_said_why(const char *inject)
 {
     char text[512];
@@ -242,7 +242,7 @@ static void must_serve(const char *inject)
     server_stop();
 }
 
-/* Its calls one after the other. It gives up or can do without; nothing in between. */
+/* Fails each call in turn. The server gives up, or works without that call; nothing in between. */
 static void fail_each_call(const struct fault *fault)
 {
     int total = calls_at_start(fault->calls), failed = 0;
@@ -289,7 +289,7 @@ void start_fails_well(const struct fault *fault)
 
 /* ---- close() ---- */
 
-/* It has closed, whatever it says: who tries again closes somebody else's connection. */
+/* close() has closed, whatever it returns. A server that tries again closes another connection. */
 void no_descriptor_is_lost(const struct fault *fault)
 {
     struct client c[MANY];
@@ -310,9 +310,9 @@ void no_descriptor_is_lost(const struct fault *fault)
     finish(c, MANY);
 }
 
-/* While one client's close() has freed its number, and has not returned, others come. A server that
- * knows the first by this number still may reset another one for it when it stops. (Two of them:
- * an accept() that is already asleep has taken its number before.) */
+/* One client's close() has freed its number, but has not returned, when new clients come. A server
+ * that still knows the first by this number may reset a new one in its place when it stops. (Two
+ * come, since an accept() that already sleeps has taken its number before.) */
 void number_is_not_mistaken(const struct fault *fault)
 {
     enum { NEXT = 2 };
@@ -328,13 +328,13 @@ void number_is_not_mistaken(const struct fault *fault)
     for (int i = 0; i < NEXT; i++)
         client_put(&next[i], 1000);
     if (!client_ready(&next[NEXT - 1], POLLIN, 300))
-        let_close_return(); /* it lets nobody in meanwhile: that is one way */
+        let_close_return(); /* the server accepts nobody meanwhile, which is safe, too */
     clients_echo(next, NEXT, 1000);
     server_signal(SIGTERM);
     for (int i = 0; i < NEXT; i++)
         client_expect_eof(&next[i]);
     server_must_end_well("clients do not end, 1 s is enough", 1500);
     for (int i = 0; i < NEXT; i++)
-        must(!client_ready(&next[i], 0, 0), "RST after FIN, for one that had gone before");
+        must(!client_ready(&next[i], 0, 0), "RST after FIN, meant for a client that had gone");
     clients_close(next, NEXT);
 }

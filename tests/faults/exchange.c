@@ -11,7 +11,7 @@ bool ended(const struct client *client)
     return client->fd < 0 || client->eof || client->reset;
 }
 
-/* What each still waits for, into p; returns how many do. */
+/* Fills p with what each client still waits for. Returns how many wait. */
 static int waiting(const struct client *clients, int count, const uint64_t *goal, struct pollfd *p)
 {
     int open = 0;

@@ -38,33 +38,33 @@ void start_under_with(const struct fault *fault, struct start options);
 /* The same, if it might not get ready: true if it has. inject instead of the fault's own. */
 bool start_might_fail(const struct fault *fault, const char *inject);
 
-/* Of a server with a preloaded library: */
-void refuse_from_now_on(int error); /* accept() fails; 0: it works again */
-void lose_next_client(int error);   /* accept() fails once, and that client is reset */
-void leave_no_room(bool full);      /* send() finds none from now on, or does again */
-void hold_next_close(void);         /* it closes, and does not return */
+/* These need a server with the preloaded library. */
+void set_accept_error(int error); /* accept() fails with it from now on; 0: it works again */
+void lose_next_client(int error); /* accept() fails once, and that client is reset */
+void leave_no_room(bool full);    /* send() finds no room from now on; false: it does again */
+void hold_next_close(void);       /* it closes, and does not return */
 void let_close_return(void);
-long watches_refused(void); /* how often epoll_ctl() did, FAULT_WATCH */
-long injected(void);        /* how often the fault has happened until now */
+long watches_refused(void); /* how often epoll_ctl() refused the listener: FAULT_WATCH */
+
+long injected(void); /* how often the fault has happened until now */
 /* Puts a command before the server's, which is to exec it. */
 void wrap_server(const char *words);
 /* The driver's --as UID THREADS COMMAND...: runs a command as another user, with a limit. */
 _Noreturn void run_as(char **arguments);
 
-/* ---- clients who may be lost (exchange.c) ---- */
+/* ---- clients that may be lost (exchange.c) ---- */
 
-/* Everybody sends that much and waits until it is back, or until the connection has ended; silence
- * is a failure. poke: silence is answered with one more byte. Returns how many have ended. */
+/* Each client sends length bytes and waits until they are back or its connection has ended; silence
+ * is a failure. poke: in silence, each sends one more byte. Returns how many have ended. */
 int exchange(struct client *clients, int count, size_t length, bool poke);
 bool ended(const struct client *client);
-/* Sets a limit of the running server; back to where it was if there is none. resource: setrlimit(2)
- */
+/* Limits a resource (setrlimit(2)) of the running server, or restores its limit. */
 void limit_server(int resource, bool limited, unsigned long now);
 /* One more client is served, within some seconds, though perhaps not at the first try. */
 void newcomer_must_be_served(void);
-/* Nothing to be tried with a server whose --help does not have this option. */
+/* Ends the test if the server's --help does not have this option. */
 void must_offer(const char *option);
-/* It does not use the processor while nothing happens (unless by design). */
+/* The server must not use the processor while nothing happens (unless by design). */
 void must_settle(void);
 
 /* ---- checks ---- */
@@ -74,11 +74,11 @@ void nobody_notices(const struct fault *fault);
 void nobody_notices_at_all_sizes(const struct fault *fault);
 void some_are_lost(const struct fault *fault);
 void some_are_reset(const struct fault *fault);
-void lost_but_told(const struct fault *fault);
+void all_are_lost(const struct fault *fault);
 void late_until_more_comes(const struct fault *fault);
 void shortage_ends(const struct fault *fault);
-void service_stops_at_the_door(const struct fault *fault);
-void door_opens_late(const struct fault *fault);
+void accept_fails_from_now_on(const struct fault *fault);
+void watching_again_fails(const struct fault *fault);
 void start_fails_well(const struct fault *fault);
 void no_descriptor_is_lost(const struct fault *fault);
 void number_is_not_mistaken(const struct fault *fault);

@@ -41,7 +41,7 @@ void wrap_server(const char *words)
     setenv("ECHO_SERVER", command, 1);
 }
 
-/* A debugged process whose parent must not be its debugger: the server stays our child. */
+/* With -D the server stays our child, and strace runs beside it. */
 static void wrap_in_strace(const char *calls, const char *inject)
 {
     char words[2 * TEXT];
@@ -89,15 +89,15 @@ static void preload(const char *settings)
     if (!hits)
         share_hits();
     hits->count = 0;
-    hits->refuses = 0;
-    hits->loses = 0;
+    hits->accept_error = 0;
+    hits->loss_error = 0;
     hits->full = 0;
     hits->holds = HOLD_NONE;
-    hits->watch = 0;
+    hits->watches_refused = 0;
     setenv("LD_PRELOAD", preload_library, 1);
 }
 
-/* The server only: whatever else this test runs must not have it preloaded. */
+/* Only the server gets the library: nothing else that this test runs may have it preloaded. */
 static void prepare(const struct fault *fault, const char *inject)
 {
     if (fault->preload)
@@ -137,14 +137,14 @@ static struct preload_hits *preloaded(void)
     return hits;
 }
 
-void refuse_from_now_on(int error)
+void set_accept_error(int error)
 {
-    preloaded()->refuses = error;
+    preloaded()->accept_error = error;
 }
 
 void lose_next_client(int error)
 {
-    preloaded()->loses = error;
+    preloaded()->loss_error = error;
 }
 
 void leave_no_room(bool full)
@@ -164,5 +164,5 @@ void let_close_return(void)
 
 long watches_refused(void)
 {
-    return hits ? hits->watch : 0;
+    return hits ? hits->watches_refused : 0;
 }

@@ -1,4 +1,4 @@
-/* Limits for real, and the server's own pace. */
+/* Real limits, which the server meets while it runs; and a server that is stopped for a while. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@ void limit_server(int resource, bool limited, unsigned long now)
         skip("may not set the server's limits: %s", strerror(errno));
 }
 
-/* How many have all their bytes by now; the others wait, or have ended. */
+/* How many have all their bytes by now; the rest wait, or have ended. */
 static int count_served(struct client *c, int count)
 {
     int served = 0;
@@ -80,24 +80,24 @@ void out_of_descriptors(const struct fault *fault)
     must(served >= 5 && served <= 10, "%d served with 10 descriptors left", served);
     limit_server(RLIMIT_NOFILE, false, 0);
     AWAIT(5000, (served = count_served(c, MANY)) + (lost = count_ended(c, MANY)) == MANY);
-    must(served + lost == MANY, "%d of %d still wait, with descriptors again", MANY - served - lost,
-         MANY);
+    must(served + lost == MANY, "%d of %d still wait, though there are descriptors again",
+         MANY - served - lost, MANY);
     client_echo(&first, 1000);
     client_close(&first);
     stop_well(c, MANY);
 }
 
-/* root has no limit of threads: so the server runs as somebody else. */
+/* root has no limit of threads, so the server runs as another user. */
 _Noreturn void run_as(char **arguments)
 {
     uid_t user = (uid_t)atoi(arguments[0]);
     rlim_t threads = (rlim_t)atoi(arguments[1]);
     char **command = arguments + 2;
-    int program = open(command[0], O_RDONLY | O_CLOEXEC); /* he may not get there by its path */
+    int program = open(command[0], O_RDONLY | O_CLOEXEC); /* this user may not reach its path */
     if (program >= 0 && setgroups(0, NULL) == 0 && setresgid(user, user, user) == 0 &&
         setresuid(user, user, user) == 0 &&
         setrlimit(RLIMIT_NPROC, &(struct rlimit){threads, threads}) == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL); /* which a change of user takes away */
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* the change of user has cleared it */
         fexecve(program, command, environ);
     }
     perror(command[0]);
@@ -143,7 +143,7 @@ void out_of_threads(const struct fault *fault)
     AWAIT(5000, server_threads() <= 3);
     ask(c, 5);
     AWAIT(5000, (served = count_served(c, 5)) == 5);
-    must(served == 5, "%d of 5 served, with threads again", served);
+    must(served == 5, "%d of 5 served, though there are threads again", served);
     client_echo(&first, 1000);
     client_close(&first);
     stop_well(c, 5);
@@ -160,8 +160,8 @@ static unsigned long address_space(void)
     return pages * (unsigned long)sysconf(_SC_PAGESIZE);
 }
 
-/* All of them send at once, and the server, which can send but little at a time, has to keep the
- * rest: up to 64 KiB for each, and the heap has room for a few only. */
+/* All clients send at once. The server can send little at a time and has to keep the rest, up to
+ * 64 KiB for each, and the heap has room for a few of them only. */
 void out_of_address_space(const struct fault *fault)
 {
     enum { FEW = 24 };
@@ -190,9 +190,9 @@ void out_of_address_space(const struct fault *fault)
     stop_well(c, FEW);
 }
 
-/* Each client gets what it sent or learns that it has been lost. If it has got a part of it, that
- * must be RST: after FIN it would take the part for all. (One that is turned away before a byte of
- * it was read may get FIN.) */
+/* Each client gets what it sent or learns that it has been lost. A client that has got a part must
+ * see RST: after FIN it would take the part for all. (A client that is turned away before the
+ * server has read a byte may get FIN.) */
 void out_of_memory_now_and_then(const struct fault *fault)
 {
     struct client c[MANY];
@@ -269,7 +269,7 @@ void stopped_in_mid_stream(const struct fault *fault)
     for (int i = 0; i < FEW; i++)
         c[i] = client_open_small();
     for (int stop = 1; stop <= STOPS; stop++) {
-        clients_push(c, FEW, (uint64_t)stop * LENGTH / STOPS / 2); /* now it owes everybody */
+        clients_push(c, FEW, (uint64_t)stop * LENGTH / STOPS / 2); /* now it owes bytes to each */
         server_pause();
         for (int i = 0; i < FEW; i++) {
             client_take(&c[i], 50000);

@@ -21,8 +21,8 @@ enum { DESCRIPTORS = 40, FEW = 8, HELD_MAX = FD_SETSIZE + FEW, TEXT = 256 * 1024
 /* Clients that make the server say something each time one of them comes again. */
 struct crowd {
     struct client held[HELD_MAX];
-    int count, first; /* how many there are, and the first of those who leave and come again */
-    int next;         /* who does so next */
+    int count, first; /* how many there are, and the first of those that leave and come again */
+    int next;         /* the one that does so next */
 };
 
 static void come(struct crowd *crowd, int count, int first)
@@ -35,7 +35,7 @@ static void come_again(struct crowd *crowd, int times)
 {
     for (int i = 0; i < times; i++) {
         struct client *c = &crowd->held[crowd->next++];
-        client_reset(c); /* and nothing stays in TIME_WAIT */
+        client_reset(c); /* nothing stays in TIME_WAIT */
         *c = client_open();
         if (crowd->next == crowd->count)
             crowd->next = crowd->first;
@@ -58,7 +58,7 @@ static long left_out(const char *text)
 
 /* ---- a pipe ---- */
 
-/* Through a description of its own: the server's has to stay a blocking one. */
+/* Opens the pipe anew, since the server's own description has to stay blocking. */
 static void fill(int pipe)
 {
     static const char block[4096];
@@ -72,7 +72,7 @@ static void fill(int pipe)
     close(fd);
 }
 
-/* All that there is to read, but for the zeros that it was filled with. Returns the text's length.
+/* Appends all that can be read, without the zeros that filled the pipe. Returns the text's length.
  */
 static size_t read_on(int pipe, char *text, size_t length, size_t size)
 {
@@ -97,19 +97,19 @@ static int start_with_pipe(const char *option, bool full)
     return ends[0];
 }
 
-/* What has the server said, and what does it say next? At least so many lines were left out. It may
- * tell so as soon as we read, if it still has something to say then. */
-static void must_tell(int pipe, struct crowd *crowd, long least, const char *why)
+/* The server must say that it has left out lines, min of them or more. It may say so only when we
+ * read, with the next line that it has to write. */
+static void must_tell(int pipe, struct crowd *crowd, long min, const char *why)
 {
     static char text[TEXT];
     must_settle();
     size_t length = read_on(pipe, text, 0, sizeof text);
-    for (int64_t end = now_ms() + patient(5000); left_out(text) < least && now_ms() < end; nap(1)) {
+    for (int64_t end = now_ms() + patient(5000); left_out(text) < min && now_ms() < end; nap(1)) {
         come_again(crowd, 1);
         length = read_on(pipe, text, length, sizeof text);
     }
-    must(left_out(text) >= least, "%s: at least %ld lines were left out, and it says: '%s'", why,
-         least, text);
+    must(left_out(text) >= min, "%s: at least %ld lines were left out, and it says: '%s'", why, min,
+         text);
 }
 
 static void must_stop(struct crowd *crowd, struct client *bystander, const char *why)
@@ -122,12 +122,12 @@ static void must_stop(struct crowd *crowd, struct client *bystander, const char 
     server_must_end_well(why, 1500);
 }
 
-/* Whatever the lines are about, they come: the others are served, and then the server ends. */
-static void must_go_on(int pipe, struct crowd *crowd, struct client *bystander, long least,
+/* Whatever its lines are about, the server writes them, serves the bystander, and then ends. */
+static void must_go_on(int pipe, struct crowd *crowd, struct client *bystander, long min,
                        const char *why)
 {
     client_echo(bystander, 100000);
-    must_tell(pipe, crowd, least, why);
+    must_tell(pipe, crowd, min, why);
     fill(pipe);
     come_again(crowd, 100);
     must_stop(crowd, bystander, why);
@@ -167,7 +167,7 @@ static void full_pipe_and_verbose(void)
     client_echo(&bystander, 1000);
     come(&crowd, FEW, 0);
     come_again(&crowd, 300);
-    newcomer_must_be_served(); /* and so those before it have been accepted */
+    newcomer_must_be_served(); /* so those before it have been accepted, too */
     must_go_on(pipe, &crowd, &bystander, 300, "--verbose");
 }
 
@@ -207,7 +207,7 @@ void full_terminal_harms_nobody(const struct fault *fault)
         skip("no terminal: %s", strerror(errno));
     const char *name = ptsname(reader);
     int terminal = name ? open(name, O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
-    if (terminal < 0) /* /dev/pts may be missing, or of another world than /dev/ptmx */
+    if (terminal < 0) /* /dev/pts may be missing, or not belong to /dev/ptmx */
         skip("no terminal: %s: %s", name ? name : "no name", strerror(errno));
     fcntl(reader, F_SETFL, O_NONBLOCK);
     server_start_with((struct start){.standard = {0, 0, terminal}, .extra = "--verbose"});
@@ -225,8 +225,8 @@ void full_terminal_harms_nobody(const struct fault *fault)
 
 /* ---- a file, which takes everything ---- */
 
-/* A line, and one before it that says how many were left out, in each second that the run touches.
- */
+/* Each second that the run touches may have a line, and one before it that says how many were left
+ * out. */
 void few_lines_a_second(const struct fault *fault)
 {
     enum { RUN_MS = 1200 };
@@ -246,19 +246,19 @@ void few_lines_a_second(const struct fault *fault)
     clients_close(crowd.held, crowd.count);
     must_settle();
     server_stop();
-    int most = 2 * ((int)(now_ms() - start) / 1000 + 2), lines = 0;
+    int max = 2 * ((int)(now_ms() - start) / 1000 + 2), lines = 0;
     ssize_t n = pread(server.errors, text, sizeof text - 1, 0);
     text[n > 0 ? n : 0] = '\0';
     for (const char *t = text; (t = strchr(t, '\n')); t++)
         lines++;
-    must(lines <= most, "%d lines in %d ms", lines, (int)(now_ms() - start));
+    must(lines <= max, "%d lines in %d ms", lines, (int)(now_ms() - start));
     must(left_out(text) > 0, "%d lines, and none left out: '%s'", lines, text);
 }
 
 /* ---- no stderr at all, nor stdout, nor stdin ---- */
 
-/* Where stdout is closed nobody says which port it is. As long as this socket is bound to one, no
- * other program gets it; one that also sets SO_REUSEADDR may, and listen. */
+/* A server without stdout cannot say its port, so we choose one. While our socket is bound to it,
+ * no other program gets it, except one that also sets SO_REUSEADDR and listens: the server. */
 static int reserve_port(int *port)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -291,7 +291,8 @@ static void start_without(unsigned closed, int port)
     server_launch(options);
 }
 
-/* Its echo, and nothing else: what the server says of the others must not reach the first. */
+/* The first client gets its echo and nothing else: what the server says of others must not reach
+ * it. */
 void no_standard_descriptors(const struct fault *fault)
 {
     (void)fault;

@@ -1,5 +1,5 @@
-/* Bad links, in a network of this test's own, which goes when the test does. There, even loopback
- * can be slow, lose packets, or be cut. */
+/* Bad links, in a network of this test's own, which ends with the test. There, even loopback can be
+ * slow, lose packets, or be cut. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -56,7 +56,7 @@ static long number_from(const char *command, const char *word)
 
 void slow_link(const struct fault *fault)
 {
-    enum { EACH = 40000, LEAST_MS = 300 }; /* both ways 320 kB: 640 ms */
+    enum { EACH = 40000, TOOK_MIN_MS = 300 }; /* both ways 320 kB: 640 ms */
     struct client c[MANY];
     (void)fault;
     own_network("tc");
@@ -69,7 +69,7 @@ void slow_link(const struct fault *fault)
     clients_echo(c, MANY, EACH);
     int64_t took = now_ms() - start;
     cpu = server_cpu_ms() - cpu;
-    must(took > LEAST_MS, "the link was not slow: %d ms", (int)took);
+    must(took > TOOK_MIN_MS, "the link was not slow: %d ms", (int)took);
     must(number_from("tc -s qdisc show dev lo", "overlimits ") > 0, "the link was not slow");
     if (!server_has("busy"))
         must(cpu < 0.3 * (double)took, "%.0f ms of CPU in %d", cpu, (int)took);
@@ -87,9 +87,8 @@ static bool nft(const char *rule)
     return run("nft add rule ip bad in %s", rule);
 }
 
-/* Packets go where they come in: what is dropped on the way out tells its sender, and Linux gives
- * up a connection in the making when its SYN-ACK could not even be sent. A bad link tells nobody.
- */
+/* Packets are dropped where they come in. A sender learns of a drop on the way out: Linux gives up
+ * a new connection when its SYN-ACK could not even be sent. A bad link tells nobody. */
 static void firewall(void)
 {
     if (!run("nft add table ip bad") ||
@@ -104,8 +103,8 @@ void lossy_link(const struct fault *fault)
     (void)fault;
     own_network("nft");
     firewall();
-    /* Counted and not at random: so no packet is lost as often in a row as TCP would need to be
-     * silent for seconds. */
+    /* By count, and not at random: no packet is lost so often in a row that TCP is silent for
+     * seconds. */
     if (!nft("numgen inc mod 20 0 counter drop"))
         skip("this kernel's nftables cannot count");
     server_start();
@@ -137,7 +136,7 @@ static void cut_link(const struct client *client)
     int port = own_port(client);
     must(run("nft add rule ip bad in tcp sport %d counter drop", port) &&
              run("nft add rule ip bad in tcp dport %d counter drop", port),
-         "no such rule");
+         "cannot add a rule");
 }
 
 static void mend_link(void)
@@ -146,8 +145,8 @@ static void mend_link(void)
     must(run("nft flush chain ip bad in"), "nft flush");
 }
 
-/* The cable of one client is pulled, while the server owes it much, and put back; the second time
- * it is not. The others must not notice, and the end of the server must not wait for it. */
+/* One client's cable is pulled while the server owes it much, and put back. The second time it
+ * stays out. The other clients must not notice, and the server must end in time. */
 void dead_link(const struct fault *fault)
 {
     struct client dead, c[MANY];
@@ -185,8 +184,8 @@ void must_offer(const char *option)
         verdict(VERDICT_NONE, "it has no %s", option);
 }
 
-/* Two peers are gone, one that has nothing to get and one that is owed much. Without a byte from
- * either the server has to let go of both, and of nobody else. */
+/* Two peers are out of reach: the server owes nothing to one, and much to the other. It gets no
+ * byte from either, and has to close both connections, and no other. */
 void dead_link_and_idle_timeout(const struct fault *fault)
 {
     (void)fault;

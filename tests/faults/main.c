@@ -20,7 +20,7 @@ enum { JOBS_MAX = 16, FAULTS_MAX = 128, SECONDS = 60 };
 
 static const char *only = "*";
 static int jobs = 4;
-static bool as_table, broken; /* broken: the server is, and each check is to find it out */
+static bool as_table, broken; /* broken: the server has a defect, and each check must find it */
 static unsigned seconds = SECONDS;
 
 static struct trial trials[FAULTS_MAX];
@@ -84,7 +84,7 @@ static void show(int i)
     fflush(stdout);
 }
 
-/* What is over, in the table's order. */
+/* Shows what is over, in the table's order. */
 static void show_finished(int count)
 {
     for (int i = 0; i < count && over[i]; i++) {
@@ -94,17 +94,18 @@ static void show_finished(int count)
     }
 }
 
-static void find_out(struct trial *t)
+/* A check that fails has done its work. */
+static void reverse_verdict(struct trial *t)
 {
     char reason[sizeof t->reason];
     bool caught = t->verdict == VERDICT_FAIL;
-    snprintf(reason, sizeof reason, caught ? "# caught: %.200s" : "not found out %.200s",
+    snprintf(reason, sizeof reason, caught ? "# caught: %.200s" : "the defect was not found %.200s",
              t->reason);
     t->verdict = caught ? VERDICT_PASS : VERDICT_FAIL;
     memcpy(t->reason, reason, sizeof reason);
 }
 
-static void take_one(void)
+static void wait_for_one(void)
 {
     int status;
     pid_t pid = wait(&status);
@@ -112,7 +113,7 @@ static void take_one(void)
         if (trials[i].pid == pid && pid > 0) {
             trial_ended(&trials[i], status, seconds);
             if (broken && trials[i].verdict != VERDICT_SKIP)
-                find_out(&trials[i]);
+                reverse_verdict(&trials[i]);
             over[i] = true;
         }
 }
@@ -126,7 +127,7 @@ static int run_all(void)
             continue;
         }
         if (running == jobs) {
-            take_one();
+            wait_for_one();
             running--;
         }
         trial_start(&trials[count], run_fault, &faults[count], seconds);
@@ -134,7 +135,7 @@ static int run_all(void)
         show_finished(count);
     }
     for (; running > 0; running--) {
-        take_one();
+        wait_for_one();
         show_finished(count);
     }
     for (int i = 0; i < count; i++)
@@ -153,12 +154,12 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 static void usage(void)
 {
     puts("Usage: faults [OPTION]...\n"
-         "Injects faults into the echo server that ECHO_SERVER names, one after the other.\n\n"
-         "  --only PATTERN  those whose names match, as in 'accept*' ($FAULTS_ONLY, or all)\n"
-         "  --jobs N        so many at a time (4)\n"
-         "  --broken        the server is: it is a failure not to find it out\n"
-         "  --table         lines of name, verdict and reason, with tabs between them\n"
-         "  --list          only their names");
+         "Injects each fault into a server of its own, started by the command in ECHO_SERVER.\n\n"
+         "  --only PATTERN  only faults whose names match, as in 'accept*' ($FAULTS_ONLY, or all)\n"
+         "  --jobs N        N faults at a time (4)\n"
+         "  --broken        the server has a defect: a fault that does not find it fails\n"
+         "  --table         print lines of name, verdict and reason, separated by tabs\n"
+         "  --list          print the names, and run nothing");
 }
 
 static void read_options(int argc, char **argv)
@@ -205,7 +206,7 @@ static void set_up(void)
     server_command = strdup(server_command);
     work_directory = directory;
     preload_library = getenv("FAULTS_PRELOAD");
-    /* The leak check does not work under strace, and the runtime does not like to be second. */
+    /* The leak check does not work under strace, and the sanitizer wants to be loaded first. */
     setenv("ASAN_OPTIONS", "detect_leaks=0:verify_asan_link_order=0", 1);
     seconds = server_has("sanitized") ? 3 * SECONDS : SECONDS;
 }

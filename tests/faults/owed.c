@@ -1,13 +1,13 @@
-/* Clients that are given up while the server owes them bytes. After FIN a client would take what it
- * has got for all: so it must get RST. */
+/* The server gives up clients while it owes them bytes. After FIN a client would take what it has
+ * got for all, so it must get RST. */
 #include <signal.h>
 
 #include "fault.h"
 
 enum { OWED = 1000 };
 
-/* A client that has sent what the server then has read, and cannot send back. (If the server had
- * not read it, the kernel would send RST at the close in any case.) */
+/* Returns a client whose bytes the server has read and cannot send back. (If they were unread, the
+ * kernel would send RST at close() in any case.) */
 static struct client open_owed(void)
 {
     struct client c = client_open();
@@ -37,7 +37,7 @@ void owed_at_the_deadline(const struct fault *fault)
     client_expect_eof(&content);
     server_must_end_well("two clients wait for their echo, 1 s is enough", 1500);
     must_get_reset(&owed, "a client that is owed bytes");
-    must_get_reset(&half_closed, "one that has sent FIN");
+    must_get_reset(&half_closed, "a client that is owed bytes and has sent FIN");
     must(!client_ready(&content, 0, 0), "RST for a client that has got everything");
     client_close(&content);
 }

@@ -17,11 +17,11 @@
 enum { DESCRIPTORS = 4096 };
 
 static struct preload_hits *hits, nowhere;
-static long receive_most, send_most, again_every, close_fails, watch_fails;
+static long receive_max, send_max, again_every, close_fails, watch_fails;
 static long malloc_every, malloc_at;
 static atomic_uint calls[DESCRIPTORS]; /* recv() and send(), by descriptor */
 static atomic_bool accepting;
-static atomic_int shut_out = -1; /* the listener whose accept() was refused */
+static atomic_int failed_listener = -1; /* whose accept() has failed */
 
 static long setting(const char *name)
 {
@@ -39,8 +39,8 @@ __attribute__((constructor)) static void read_settings(void)
         syscall(SYS_close, fd);
     }
     hits = page == MAP_FAILED ? &nowhere : page;
-    receive_most = setting("FAULT_RECV");
-    send_most = setting("FAULT_SEND");
+    receive_max = setting("FAULT_RECV");
+    send_max = setting("FAULT_SEND");
     again_every = setting("FAULT_EAGAIN");
     close_fails = setting("FAULT_CLOSE");
     watch_fails = setting("FAULT_WATCH");
@@ -49,12 +49,12 @@ __attribute__((constructor)) static void read_settings(void)
 }
 
 /* What is left of length after the cut. */
-static size_t cut(size_t length, long most)
+static size_t cut(size_t length, long max)
 {
-    if (most <= 0 || length <= (size_t)most)
+    if (max <= 0 || length <= (size_t)max)
         return length;
     hits->count++;
-    return (size_t)most;
+    return (size_t)max;
 }
 
 static int says_again(int fd)
@@ -72,12 +72,13 @@ ssize_t recv(int fd, void *bytes, size_t length, int flags)
 {
     if (says_again(fd))
         return -1;
-    return syscall(SYS_recvfrom, fd, bytes, cut(length, receive_most), flags, NULL, NULL);
+    return syscall(SYS_recvfrom, fd, bytes, cut(length, receive_max), flags, NULL, NULL);
 }
 
-/* As if what it has sent before were still there. poll() does not know: so a server that asks again
- * at once is slowed down, now and then only, because 03 and 04 look at the signals once in a
- * thousand turns. One that would sleep until there is room sleeps until a signal comes. */
+/* Acts as if earlier bytes still filled the send buffer. poll() does not know that, so a
+ * non-blocking server asks again at once, and this slows it down: now and then only, because 03 and
+ * 04 look at the signals once in a thousand turns. A blocking send() sleeps until a signal comes.
+ */
 static int no_room(int fd)
 {
     enum { SLOW_MS = 1, AT_ONCE = 32 };
@@ -99,15 +100,15 @@ ssize_t send(int fd, const void *bytes, size_t length, int flags)
 {
     if (no_room(fd) || says_again(fd))
         return -1;
-    return syscall(SYS_sendto, fd, bytes, cut(length, send_most), flags, NULL, 0);
+    return syscall(SYS_sendto, fd, bytes, cut(length, send_max), flags, NULL, 0);
 }
 
-/* What the network did to it, it did before we asked: its RST has arrived, say. */
+/* Acts as if the network had ended this client before accept(): its RST has arrived, say. */
 static int lose(int client, int error)
 {
     const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     setsockopt(client, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    hits->count++; /* first, since then the client looks */
+    hits->count++; /* first: the client looks at it once it is closed */
     syscall(SYS_close, client);
     errno = error;
     return -1;
@@ -116,22 +117,23 @@ static int lose(int client, int error)
 int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
 {
     accepting = 1;
-    if (hits->refuses) {
+    if (hits->accept_error) {
         hits->count++;
-        shut_out = fd;
-        errno = hits->refuses;
+        failed_listener = fd;
+        errno = hits->accept_error;
         return -1;
     }
     int client = (int)syscall(SYS_accept4, fd, address, length, flags);
-    int lost = client < 0 ? 0 : atomic_exchange(&hits->loses, 0);
+    int lost = client < 0 ? 0 : atomic_exchange(&hits->loss_error, 0);
     return lost ? lose(client, lost) : client;
 }
 
-/* Only EPOLL_CTL_ADD needs memory: the kernel does not refuse the other two for the want of it. */
+/* Only EPOLL_CTL_ADD needs memory: the kernel does not refuse the other two operations for that. */
 int epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event)
 {
-    if (operation == EPOLL_CTL_ADD && fd == shut_out && hits->watch < watch_fails) {
-        hits->watch++;
+    if (operation == EPOLL_CTL_ADD && fd == failed_listener &&
+        hits->watches_refused < watch_fails) {
+        hits->watches_refused++;
         errno = ENOMEM;
         return -1;
     }
@@ -155,7 +157,7 @@ int close(int fd)
     int result = (int)syscall(SYS_close, fd);
     hold_up();
     if (result < 0 && errno == EBADF && fd >= 0 && close_fails)
-        abort(); /* closed twice: in between it may have become somebody else's */
+        abort(); /* closed twice: in between, another connection may have got the number */
     if (result == 0 && close_fails && accepting) {
         hits->count++;
         errno = EINTR;

@@ -17,21 +17,15 @@
 
 /* The footnotes. */
 #define BLOCKING                                                                                   \
-    "a blocking socket says EAGAIN only after a time-out that this server never sets, so it is "   \
-    "an "                                                                                          \
-    "error like any other: it ends that connection"
+    "a blocking socket says EAGAIN only after a time-out that this server never sets, so it is an" \
+    " error like any other: it ends that connection"
 #define EDGE                                                                                       \
-    "the injected EAGAIN is a lie, since the call would have worked; who is told of changes only " \
-    "must believe it, and goes on at the next change: when more bytes arrive"
-#define LIE                                                                                        \
-    {                                                                                              \
-        {"threads", BLOCKING, lost_but_told}, {"edges", EDGE, late_until_more_comes},               \
-        {                                                                                          \
-            0                                                                                      \
-        }                                                                                          \
-    }
+    "the injected EAGAIN is a lie, since the call would have worked; a server that waits for "     \
+    "changes only must believe it, and goes on at the next change: when more bytes arrive"
 
 /* clang-format off */
+#define LIE {{"threads", BLOCKING, all_are_lost}, {"edges", EDGE, late_until_more_comes}, {0}}
+
 const struct fault faults[] = {
     /* Every second call, from the second one on: then one client is connected already. */
     {TRACED("accept(): EINTR", nobody_notices, ACCEPT, "error=EINTR:when=2+2")},
@@ -46,12 +40,12 @@ const struct fault faults[] = {
     {TRACED("accept(): ENFILE", nobody_notices, ACCEPT, "error=ENFILE:when=2+2")},
     {TRACED("accept(): ENOBUFS", nobody_notices, ACCEPT, "error=ENOBUFS:when=2+2")},
     {TRACED("accept(): ENOMEM", nobody_notices, ACCEPT, "error=ENOMEM:when=2+2")},
-    {PRELOADED("accept(): EMFILE from now on", service_stops_at_the_door, "FAULT_LATER=1")},
+    {PRELOADED("accept(): EMFILE from now on", accept_fails_from_now_on, "FAULT_LATER=1")},
     {PRELOADED("accept(): any error from now on", any_error_from_now_on, "FAULT_LATER=1")},
     {PRELOADED("accept(): each of its network errors, once", only_that_client_is_lost, "FAULT_LATER=1")},
-    {PRELOADED("accept(): EMFILE, then epoll_ctl(): ENOMEM", door_opens_late, "FAULT_WATCH=2")},
+    {PRELOADED("accept(): EMFILE, then epoll_ctl(): ENOMEM", watching_again_fails, "FAULT_WATCH=2")},
 
-    /* Not in step with a server that asks its clients in turn: there are six of them. */
+    /* 7 is not in step with a server that asks its six clients in turn. */
     {TRACED("recv(): EINTR", nobody_notices, RECV, "error=EINTR:when=1+7")},
     {TRACED("recv(): EAGAIN", nobody_notices, RECV, "error=EAGAIN:when=1+7"), .design = LIE},
     {TRACED("recv(): ECONNRESET", some_are_lost, RECV, "error=ECONNRESET:when=7")},
@@ -68,7 +62,7 @@ const struct fault faults[] = {
     {TRACED("send(): ENOBUFS", some_are_reset, SEND, "error=ENOBUFS:when=7")},
 
     {TRACED("the wait: EINTR", nobody_notices, WAIT, "error=EINTR:when=1+2")},
-    {TRACED("the wait: returns for nothing", nobody_notices, WAIT, "retval=0:when=1+2")},
+    {TRACED("the wait: spurious wake-up", nobody_notices, WAIT, "retval=0:when=1+2")},
     {TRACED("the wait: ENOMEM", nobody_notices, LIST, "error=ENOMEM:when=1+2")},
     {TRACED("the wait: EAGAIN", nobody_notices, LIST, "error=EAGAIN:when=1+2")},
     {TRACED("the wait: ENOMEM, 50 times", shortage_ends, LIST, "error=ENOMEM:when=2..51")},
@@ -76,7 +70,7 @@ const struct fault faults[] = {
     {TRACED("epoll_ctl(): ENOMEM", some_are_lost, "?epoll_ctl", "error=ENOMEM:when=%d+3")},
     {TRACED("pthread_create(): EAGAIN", some_are_lost, "?clone3,?clone", "error=EAGAIN:when=2+3"), .trait = "threads"},
 
-    /* All that a server asks of the kernel before it is ready, but for what fails only when it is
+    /* All calls that a server makes before it is ready, except those that fail only when they are
      * called wrongly: sigaction(), sigprocmask(). */
     {TRACED("start: socket()", start_fails_well, "?socket", "error=EMFILE")},
     {TRACED("start: fcntl()", start_fails_well, "?fcntl", "error=EBADF")},
