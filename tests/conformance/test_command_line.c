@@ -88,7 +88,8 @@ static void fails_to_bind(const char *host, int port, int error)
     cr_assert(lines_of(o.err) == 1, "not one line when it cannot bind, but '%s'", o.err);
     const char *rest = strstr(o.err, expected);
     cr_assert(rest && strlen(rest) == strlen(expected), "not 'NAME%s', but '%s'", expected, o.err);
-    cr_assert(server_is_called(o.err, (size_t)(rest - o.err)), "whose name is this? '%s'", o.err);
+    cr_assert(server_is_called(o.err, (size_t)(rest - o.err)), "not the server's name: '%s'",
+              o.err);
 }
 
 Test(command_line, port_in_use)

@@ -82,7 +82,7 @@ Test(clause1_echo, stream_of_32_mib)
     server_dismiss();
 }
 
-/* Everybody's bytes wait in the server at the same time: one buffer for all would mix them. */
+/* Bytes of all clients wait in the server at the same time: one buffer for all would mix them. */
 Test(clause1_echo, clients_do_not_mix)
 {
     enum { MANY = 8 };
@@ -127,7 +127,7 @@ Test(clause1_echo, urgent_data)
     server_dismiss();
 }
 
-/* What is closed is free for a client, and then the client gets what is meant for stderr. */
+/* A closed descriptor's number is free for a client, which then gets what is meant for stderr. */
 Test(clause1_echo, closed_standard_descriptors)
 {
     enum { MANY = 4 };
@@ -140,7 +140,7 @@ Test(clause1_echo, closed_standard_descriptors)
     client_reset(&c[MANY - 1]);
     for (int i = 0; i < MANY - 1; i++) {
         bool ready = client_ready(&c[i], POLLIN, 50);
-        AWAIT(ready ? 200 : 0, !server_running()); /* its end would make each client ready */
+        AWAIT(ready ? 200 : 0, !server_running()); /* the server's end makes each client ready */
         cr_assert(server_running(), "clause 4: the server ended after a reset");
         cr_assert(!ready, "clause 1: client %d gets what nobody sent", i);
     }

@@ -30,7 +30,7 @@ static void end(void)
     server_dismiss();
 }
 
-/* One or two may be the server's own, opened when it first needed them. */
+/* The server may have opened one or two of its own, when it first needed them. */
 static void no_descriptor_is_lost(int before)
 {
     int now = 0;
@@ -56,7 +56,7 @@ Test(clause4_errors, reset_in_mid_stream)
 }
 
 /* The server's echo meets a client that has gone: the first send() draws a RST, the next one
- * EPIPE and, if nobody has thought of it, SIGPIPE. So there must be enough to read for two turns,
+ * EPIPE and, unless it is ignored, SIGPIPE. So there must be enough to read for two turns,
  * and the FIN behind it must have come, too. */
 Test(clause4_errors, leaves_with_echo_unread)
 {
@@ -75,7 +75,7 @@ Test(clause4_errors, leaves_with_echo_unread)
     end();
 }
 
-/* The same, when bytes wait in the server: it is writing, not reading, when the RST comes. */
+/* The same while bytes wait in the server: it is writing, not reading, when the RST comes. */
 Test(clause4_errors, reset_while_bytes_are_owed)
 {
     enum { MANY = 10 };
@@ -197,7 +197,7 @@ Test(clause4_errors, churn_without_a_leak)
     struct client c[20];
     begin();
     int first = server_descriptors();
-    clients_open(c, 20); /* whatever a first client costs is not a leak */
+    clients_open(c, 20); /* what a first client costs is not a leak */
     clients_echo(c, 20, 100000);
     clients_close(c, 20);
     churn(300);

@@ -35,8 +35,15 @@ static int count_waiting(const struct client *some, int count)
     return n;
 }
 
-/* So many more ask for an echo. Returns how many have got it when nobody waits any more, or when
- * for that long nobody new has got it: the others are in the backlog. */
+/* Lets all read what has come. Returns how many still wait. */
+static int take_and_count_waiting(struct client *some, int count)
+{
+    count_served(some, count);
+    return count_waiting(some, count);
+}
+
+/* Opens clients that ask for an echo. Returns how many have it when none waits any more, or when
+ * none has got it for quiet_ms: the rest are in the backlog. */
 static int ask(struct client *some, int count, int quiet_ms)
 {
     int n = 0;
@@ -55,7 +62,7 @@ static int ask(struct client *some, int count, int quiet_ms)
     return n;
 }
 
-/* Closes clients who are served; returns how many. */
+/* Closes clients that are served, at most so many as wanted. Returns how many. */
 static int close_served(int count, int wanted)
 {
     int closed = 0;
@@ -68,7 +75,7 @@ static int close_served(int count, int wanted)
     return closed;
 }
 
-/* One more client is served: at once, or after having been turned away a few times. */
+/* Is one more client served, at once or after it was turned away a few times? */
 static bool newcomer_is_served(int ms)
 {
     int64_t end = now_ms() + patient(ms);
@@ -98,18 +105,19 @@ static void the_connected_go_on(int count)
 
 Test(clause6_limits, out_of_descriptors_and_recovery)
 {
-    enum { MANY = 60, LIMIT = 40, LEAST = 15, QUIET_MS = 150 };
+    enum { MANY = 60, LIMIT = 40, SERVED_MIN = 15, QUIET_MS = 150 };
     server_start_with((struct start){.descriptors = LIMIT});
     int n = 0;
     ask(c, MANY, QUIET_MS);
-    AWAIT(STUCK_MS, (n = count_served(c, MANY)) >= LEAST || !server_running());
+    AWAIT(STUCK_MS, (n = count_served(c, MANY)) >= SERVED_MIN || !server_running());
     cr_assert(server_running(), "clause 6: the server ended when descriptors ran out%s",
               server_end());
     the_connected_go_on(MANY);
     if (!server_has("busy"))
         cr_assert(server_settles(), "clause 6: it spins while descriptors are out");
     n = count_served(c, MANY);
-    cr_assert(n >= LEAST && n < LIMIT, "clause 6: %d clients served with %d descriptors", n, LIMIT);
+    cr_assert(n >= SERVED_MIN && n < LIMIT, "clause 6: %d clients served with %d descriptors", n,
+              LIMIT);
     the_connected_go_on(MANY);
 
     int waiting = count_waiting(c, MANY), freed = close_served(MANY, 10);
@@ -117,32 +125,31 @@ Test(clause6_limits, out_of_descriptors_and_recovery)
     AWAIT(STUCK_MS, count_served(c, MANY) >= n - freed + hoped);
     int now = count_served(c, MANY);
     cr_assert(now >= n - freed + hoped,
-              "clause 6: %d clients left, but only %d of %d waiting ones "
-              "were served",
-              freed, now - (n - freed), waiting);
+              "clause 6: %d clients left, but only %d of %d waiting ones were served", freed,
+              now - (n - freed), waiting);
     the_connected_go_on(MANY);
 
     close_served(MANY, MANY);
-    AWAIT(STUCK_MS, (close_served(MANY, MANY), count_served(c, MANY), count_waiting(c, MANY)) == 0);
+    AWAIT(STUCK_MS, close_served(MANY, MANY) == 0 && take_and_count_waiting(c, MANY) == 0);
     waiting = count_waiting(c, MANY);
-    cr_assert(waiting == 0, "clause 6: %d clients wait for ever", waiting);
+    cr_assert(waiting == 0, "clause 6: %d clients wait forever", waiting);
     clients_close(c, MANY);
     bool recovered = newcomer_is_served(STUCK_MS);
     cr_assert(recovered, "clause 6: no service after all have left");
     server_dismiss();
 }
 
-/* All have been served or turned away; and if some were turned away, one more is served. */
+/* All clients are served or turned away. If some are turned away, one more is served. */
 static bool service_is_back(int count, int ms)
 {
     int64_t start = now_ms();
-    AWAIT(ms, (count_served(c, count), count_waiting(c, count)) == 0);
+    AWAIT(ms, take_and_count_waiting(c, count) == 0);
     if (count_waiting(c, count) > 0)
         return false;
     return count_served(c, count) == count || newcomer_is_served(ms - (int)(now_ms() - start));
 }
 
-/* Nobody leaves, but there are descriptors again: the server has to look for itself, and soon. */
+/* No client leaves, but there are descriptors again. The server has to notice that soon. */
 Test(clause6_limits, service_resumes_by_itself)
 {
     enum { MANY = 8, SOON_MS = 300 };
@@ -153,7 +160,7 @@ Test(clause6_limits, service_resumes_by_itself)
         server_limit_descriptors(server_descriptors());
         int n = ask(c + count, MANY, 200);
         if (n == MANY)
-            cr_skip_test("the limit of descriptors is not for this server");
+            cr_skip_test("the limit of descriptors does not limit this server");
         server_limit_descriptors(1000);
         count += MANY;
         soon = service_is_back(count, SOON_MS);
@@ -173,7 +180,7 @@ static void shed_or_served(int n)
         return;
     }
     cr_assert(n >= FD_SETSIZE - 24, "clause 6: only %d clients served", n);
-    cr_assert(n < FD_SETSIZE, "clause 6: %d clients, in spite of FD_SETSIZE?", n);
+    cr_assert(n < FD_SETSIZE, "clause 6: %d clients, more than FD_SETSIZE allows", n);
     int waiting = count_waiting(c, CLIENTS_MAX);
     cr_assert(waiting == 0, "clause 6: %d clients are neither served nor turned away", waiting);
 }

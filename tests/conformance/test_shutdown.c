@@ -20,7 +20,7 @@ typedef int priority_of;
 typedef id_t priority_of;
 #endif
 
-enum { SOON_MS = 700, AT_MOST_MS = 1500 };
+enum { SOON_MS = 700, STOP_MAX_MS = 1500 };
 
 Test(clause7_shutdown, sigterm_without_clients)
 {
@@ -36,8 +36,8 @@ Test(clause7_shutdown, sigint_without_clients)
     server_must_end_well("clause 7: nobody to wait for", SOON_MS);
 }
 
-/* They get what they are owed, then EOF, soon after the signal, and not only at the end of the
- * second that the server would wait; then they leave, and it has nothing to wait for. */
+/* The clients get what they are owed, then EOF, soon after the signal, and not only after the
+ * second that the server would wait. Then they leave, and it has nothing to wait for. */
 static void clients_see_fin_and_leave(struct client *c, int count, int64_t signalled)
 {
     for (int i = 0; i < count; i++) {
@@ -77,8 +77,8 @@ Test(clause7_shutdown, sigint_with_idle_clients)
     stop_with_idle_clients(SIGINT);
 }
 
-/* A server that walks over its clients to tell them, and finds some lost, must not pass over who
- * takes their places in its table. */
+/* A server goes through its table to tell its clients, and finds some lost. It must not skip those
+ * that take their places in the table. */
 Test(clause7_shutdown, lost_clients_hide_nobody)
 {
     enum { MANY = 8 };
@@ -122,8 +122,8 @@ Test(clause7_shutdown, all_that_has_arrived_comes_back)
     client_echo(&c, 16 << 20); /* lets the kernel's buffers grow until it fits */
     server_pause();
     client_send(&c, 400000);
-    AWAIT(3000, client_has_arrived(&c));
-    if (!client_has_arrived(&c))
+    AWAIT(3000, client_bytes_arrived(&c));
+    if (!client_bytes_arrived(&c))
         cr_skip_test("the server's kernel does not take that much");
     server_signal(SIGTERM);
     server_resume();
@@ -163,7 +163,7 @@ Test(clause7_shutdown, client_in_the_backlog)
     server_must_end_well("clause 7: all clients have left", SOON_MS);
 }
 
-/* Everybody streams. What comes back is a beginning of what was sent, then EOF: no RST, which
+/* All clients stream. Each gets back a beginning of what it sent, then EOF. It gets no RST, which
  * would have destroyed bytes on their way. */
 Test(clause7_shutdown, under_traffic)
 {
@@ -173,7 +173,7 @@ Test(clause7_shutdown, under_traffic)
     server_start();
     clients_open(c, MANY);
     clients_echo(c, MANY, 100000);
-    int64_t stop = now_ms() + 200, end = stop + patient(AT_MOST_MS), signalled = 0;
+    int64_t stop = now_ms() + 200, end = stop + patient(STOP_MAX_MS), signalled = 0;
     while (gone < MANY && now_ms() < end) {
         if (!signalled && now_ms() >= stop) {
             server_signal(SIGTERM);
@@ -198,13 +198,13 @@ Test(clause7_shutdown, under_traffic)
     server_must_end_well("clause 7: under traffic", (int)(end - now_ms()));
 }
 
-/* In a child, until it is killed: sends, so that everything is full at all times, or throws away
- * what comes. */
+/* Runs in a child until it is killed. Sends, so that everything is full at all times, or throws
+ * away what comes. */
 static pid_t flood(const struct client *c, int count, bool sends)
 {
     static char bytes[60000];
     pid_t pid = fork();
-    cr_assert(pid >= 0, "fork: %s", strerror(errno)); /* kill(-1) would be everybody's end */
+    cr_assert(pid >= 0, "fork: %s", strerror(errno)); /* kill(-1) would end everything */
     if (pid > 0)
         return pid;
     alarm(60); /* if its test dies */
@@ -215,7 +215,7 @@ static pid_t flood(const struct client *c, int count, bool sends)
             (void)!recv(c[i].fd, bytes, sizeof bytes, 0);
 }
 
-/* How long it has had a CPU. Where the system does not tell, the time stands for it. */
+/* How long the server has had a CPU. Where the system does not tell, the time has to do. */
 static double cpu_had_ms(void)
 {
 #ifdef __APPLE__
@@ -225,7 +225,7 @@ static double cpu_had_ms(void)
 #endif
 }
 
-/* Somebody is ready at all times: a server that hears signals only in its sleep would hear none. */
+/* Some client is always ready: a server that hears signals only while it sleeps would hear none. */
 Test(clause7_shutdown, in_a_flood)
 {
     enum { MANY = 40, FLOODS = 4, HEARS_MS = STUCK_MS + 1000, TURNS_MS = 500 };
@@ -235,13 +235,13 @@ Test(clause7_shutdown, in_a_flood)
     clients_open(c, MANY);
     for (int i = 0; i < FLOODS; i++)
         child[i] = flood(c, MANY, i % 2 == 0);
-    /* It cannot keep up, and never sleeps. */
+    /* With this priority the server cannot keep up, and never sleeps. */
     setpriority(PRIO_PROCESS, (priority_of)server.pid, 10);
     nap(500);
     double before = cpu_had_ms();
     server_signal(SIGTERM);
     bool ended = server_ended_within(HEARS_MS);
-    /* On a busy machine it may not have had the CPU time for its turns by then. */
+    /* On a busy machine the server may not have had the CPU time for its turns by then. */
     AWAIT(4 * HEARS_MS, !server_running() || cpu_had_ms() - before > TURNS_MS);
     ended = ended || !server_running();
     for (int i = 0; i < FLOODS; i++) {
@@ -254,20 +254,20 @@ Test(clause7_shutdown, in_a_flood)
         close(c[i].fd);
 }
 
-/* It waits, but not for ever: one client keeps its connection open after the server's FIN. */
+/* The server waits, but not forever: one client keeps its connection open after the FIN. */
 Test(clause7_shutdown, client_that_stays)
 {
     server_start();
     struct client c = client_open();
     client_echo(&c, 100);
-    int64_t end = now_ms() + patient(AT_MOST_MS);
+    int64_t end = now_ms() + patient(STOP_MAX_MS);
     server_signal(SIGTERM);
     client_expect_eof(&c);
     server_must_end_well("clause 7: a client stays, 1 s is enough", (int)(end - now_ms()));
     client_close(&c);
 }
 
-/* While it waits it sleeps: what has told it to stop must not wake it again and again. */
+/* The server sleeps while it waits: what has told it to stop must not wake it again and again. */
 Test(clause7_shutdown, waiting_for_a_client_costs_no_cpu)
 {
     enum { PART = 200, LIMIT = PART / 10 }; /* of its second */
@@ -288,27 +288,27 @@ Test(clause7_shutdown, waiting_for_a_client_costs_no_cpu)
     server_must_end_well("clause 7: all clients have left", SOON_MS);
 }
 
-/* The worst of them owes and is owed megabytes, and never reads. */
+/* The worst client has megabytes to send and to get, and never reads. */
 Test(clause7_shutdown, client_that_never_reads)
 {
     server_start();
     struct client c[2] = {client_open_small(), client_open()};
     clients_push(c, 1, 16 << 20);
     client_echo(&c[1], 1000);
-    int64_t end = now_ms() + patient(AT_MOST_MS);
+    int64_t end = now_ms() + patient(STOP_MAX_MS);
     server_signal(SIGTERM);
     client_expect_eof(&c[1]);
     server_must_end_well("clause 7: a client does not read, 1 s is enough", (int)(end - now_ms()));
     clients_close(c, 2);
 }
 
-/* Within that second, a slow client still gets everything: it wakes up 0.3 s after the signal. */
+/* A slow client reads only 0.3 s after the signal, and still gets everything. */
 Test(clause7_shutdown, slow_client_is_waited_for)
 {
     server_start();
     struct client c = client_open_small();
     clients_push(&c, 1, 150000); /* less than both kernels hold, so that all of it arrives */
-    AWAIT(3000, client_has_arrived(&c));
+    AWAIT(3000, client_bytes_arrived(&c));
     server_signal(SIGTERM);
     nap(300);
     clients_see_fin_and_leave(&c, 1, now_ms());
@@ -316,9 +316,9 @@ Test(clause7_shutdown, slow_client_is_waited_for)
 
 enum { OWED = 2, NEARLY_OWED = 2, ALL = OWED + NEARLY_OWED };
 
-/* Stops a server that owes all of them something. It holds bytes for the first two, and more of the
- * second's wait unread in its kernel. The others' last bytes come while it cannot move: it meets
- * them when it is about to stop, and its kernel does not take all of their echo. */
+/* Stops a server that owes each client something. It holds bytes for the first two, and more of the
+ * second's bytes wait unread in its kernel. The last two send their last bytes while it is paused.
+ * It reads them when it is about to stop, and its kernel does not take all of their echo. */
 static void stop_while_owing(struct client *c)
 {
     server_start();
@@ -330,13 +330,13 @@ static void stop_while_owing(struct client *c)
     for (int i = 1; i < ALL; i++)
         client_send(&c[i], i < OWED ? 25000 : 8000);
     for (int i = 0; i < ALL; i++) {
-        AWAIT(STUCK_MS, client_has_arrived(&c[i]));
-        cr_assert(client_has_arrived(&c[i]), "the server's kernel does not take so much");
+        AWAIT(STUCK_MS, client_bytes_arrived(&c[i]));
+        cr_assert(client_bytes_arrived(&c[i]), "the server's kernel does not take so much");
     }
     server_resume();
 }
 
-/* They read within the second. */
+/* The clients read within the second. */
 Test(clause7_shutdown, what_the_server_holds_comes_back)
 {
     static const char *const owed[ALL] = {"what it held", "what it had not read",
@@ -353,14 +353,14 @@ Test(clause7_shutdown, what_the_server_holds_comes_back)
     clients_see_fin_and_leave(c, ALL, now_ms());
 }
 
-/* They do not read before their second is over. What the server still holds then is lost, and it
- * must say so: after EOF they would take what has come for all. (The kernel of a server that does
- * not wait for it may have made room meanwhile: then all does come.) */
+/* The clients do not read within the second. What the server still holds then is lost, and it must
+ * say so: after EOF they would take what has come for all. (Its kernel may have made room
+ * meanwhile: then all does come.) */
 Test(clause7_shutdown, given_up_clients_see_a_reset)
 {
     struct client c[ALL];
     stop_while_owing(c);
-    int64_t end = now_ms() + patient(AT_MOST_MS);
+    int64_t end = now_ms() + patient(STOP_MAX_MS);
     for (int i = 0; i < ALL; i += 2)
         client_shut(&c[i]);
     server_must_end_well("clause 7: clients do not read, 1 s is enough", (int)(end - now_ms()));
@@ -388,10 +388,10 @@ Test(clause7_shutdown, new_clients_are_refused)
     cr_assert(error == ECONNREFUSED || error == ECONNRESET,
               "clause 7: a new client waits in vain instead of being refused");
     client_close(&c);
-    server_must_end_well("clause 7: all clients have left", AT_MOST_MS);
+    server_must_end_well("clause 7: all clients have left", STOP_MAX_MS);
 }
 
-/* Its own FIN came first, so the port is in TIME_WAIT: bind() needs SO_REUSEADDR (socket(7)). */
+/* The server's FIN came first, so the port is in TIME_WAIT: bind() needs SO_REUSEADDR. */
 Test(clause7_shutdown, immediate_restart_on_the_same_port)
 {
     enum { MANY = 5 };

@@ -11,7 +11,7 @@
 
 SUITE(clause5_turns);
 
-/* A process of its own that never pauses. */
+/* Starts a process that sends and reads without a pause. */
 static pid_t start_streamer(struct client *c)
 {
     pid_t pid = fork();
@@ -53,14 +53,14 @@ Test(clause5_turns, small_requests_beside_a_stream)
 
 enum { BULK = 6, BULK_SIZE = 3 << 20 };
 
-/* While the server is stopped, megabytes of each bulk client's, and then a byte of each of two
- * others, one older and one younger than they, arrive. Returns how much of the bulk is echoed by
- * the time both bytes are: how far the server went for some while others waited. */
+/* While the server is paused, each bulk client sends megabytes. Then two small clients send a byte
+ * each: one had connected before the bulk clients, one after them. Returns how much of the bulk is
+ * echoed by the time both bytes are. */
 static uint64_t echoed_before_the_small_ones(struct client *bulk, struct client *small)
 {
     uint64_t total = 0;
     clients_echo(small, 2, 1);
-    nap(20); /* it is to stop while it waits, not amidst a round */
+    nap(20); /* so that it stops while it waits, not in the middle of a round */
     server_pause();
     clients_push(bulk, BULK, bulk[0].sent + BULK_SIZE);
     client_send(&small[0], 1);
@@ -87,7 +87,7 @@ Test(clause5_turns, one_turn_is_bounded)
     struct client bulk[BULK], small[2];
     uint64_t best = UINT64_MAX;
     if (server_has("threads") || server_has("several-threads"))
-        cr_skip_test("between threads, it is the kernel that gives out the turns");
+        cr_skip_test("between threads, the kernel gives out the turns");
     server_start();
     small[0] = client_open();
     clients_open(bulk, BULK);
@@ -107,12 +107,12 @@ Test(clause5_turns, one_turn_is_bounded)
 
 enum { QUEUE = FD_SETSIZE < 1000 ? FD_SETSIZE - 100 : 900 };
 
-/* While the server is stopped, many connect. Returns how many of them it has let in by the time
- * that a client's two messages are echoed, one after the other. */
+/* While the server is paused, many clients connect. Returns how many of them it has accepted by the
+ * time that an older client's two messages are echoed, one after the other. */
 static int let_in_before_two_echoes(struct client *queue, struct client *client)
 {
     int before = server_descriptors();
-    nap(20); /* it is to stop while it waits, not amidst a round */
+    nap(20); /* so that it stops while it waits, not in the middle of a round */
     server_pause();
     clients_open(queue, QUEUE);
     client_send(client, 1);
@@ -133,7 +133,7 @@ Test(clause5_turns, accepting_is_bounded)
     static struct client queue[QUEUE];
     int best = QUEUE;
     if (server_has("threads") || server_has("several-threads"))
-        cr_skip_test("between threads, it is the kernel that gives out the turns");
+        cr_skip_test("between threads, the kernel gives out the turns");
     if (!descriptors_available(QUEUE + 100))
         cr_skip_test("the limit of descriptors (ulimit -n) is too low here");
     server_start();

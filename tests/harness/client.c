@@ -43,7 +43,8 @@ static socklen_t server_address(struct sockaddr_storage *address)
     return sizeof *v4;
 }
 
-/* small: its kernel buffers' size; 0: as they are. segment: no packet to it is to be larger. */
+/* small: the size of its kernel buffers. segment: the size of the largest packet to it. 0: default.
+ */
 static bool connect_within(struct client *client, int small, int segment, int ms)
 {
     struct sockaddr_storage address;
@@ -133,7 +134,7 @@ bool client_ready(const struct client *client, short events, int ms)
 }
 
 /* After a failed call: not ready is fine, anything else ends the connection. */
-static void failed(struct client *client)
+static void after_error(struct client *client)
 {
     if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
         client->reset = true;
@@ -149,7 +150,7 @@ size_t client_put(struct client *client, size_t max)
             bytes[i] = byte_at(client->seed, client->sent + i);
         ssize_t sent = send(client->fd, bytes, length, 0);
         if (sent < 0) {
-            failed(client);
+            after_error(client);
             break;
         }
         client->sent += (uint64_t)sent;
@@ -168,7 +169,7 @@ size_t client_take(struct client *client, size_t max)
         size_t room = max - total < CHUNK ? max - total : CHUNK;
         ssize_t got = recv(client->fd, bytes, room, 0);
         if (got < 0) {
-            failed(client);
+            after_error(client);
             break;
         }
         client->eof = got == 0;
@@ -273,7 +274,7 @@ static bool gone(const struct client *client)
     return client->fd < 0 || client->eof || client->reset;
 }
 
-/* Waits for anything on any of them, and leaves in p what happened. */
+/* Waits until any of them is ready, and leaves in p what happened. */
 static int wait_for_any(struct pollfd *p, int count, int ms)
 {
     must(count <= CLIENTS_MAX);
@@ -327,7 +328,8 @@ void clients_echo(struct client *clients, int count, size_t length)
     }
 }
 
-/* Lets each client that wants to send more do so. Returns how many do, and leaves them in p. */
+/* Lets each client send more, up to limit. Returns how many still have more, and leaves them in p.
+ */
 static int push_once(struct client *clients, int count, uint64_t limit, struct pollfd *p)
 {
     int unsatisfied = 0;
@@ -390,16 +392,16 @@ static bool stays_owed(const struct client *client)
     return is_owed(client);
 }
 
-/* Sends without reading, a little at a time, until the server owes it something or so much is
- * sent. */
-static struct client open_and_send(uint64_t most)
+/* Returns a client that has sent without reading, a little at a time, until the server owed it
+ * something or max bytes were sent. */
+static struct client open_and_send(uint64_t max)
 {
     enum { PIECE = 8 * 1024 };
     struct client client = open_narrow();
-    while (client.sent < most && !stays_owed(&client)) {
-        uint64_t rest = most - client.sent;
+    while (client.sent < max && !stays_owed(&client)) {
+        uint64_t rest = max - client.sent;
         client_send(&client, rest < PIECE ? (size_t)rest : PIECE);
-        AWAIT(STUCK_MS, client_has_arrived(&client));
+        AWAIT(STUCK_MS, client_bytes_arrived(&client));
     }
     return client;
 }
@@ -418,7 +420,7 @@ void clients_open_nearly_owed(struct client *clients, int count)
         clients[i] = open_and_send(fits - 1024 * (2 * (uint64_t)i + 1));
 }
 
-bool client_has_arrived(const struct client *c)
+bool client_bytes_arrived(const struct client *c)
 {
 #ifdef SIOCOUTQ
     int waiting = 1;

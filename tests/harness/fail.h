@@ -1,6 +1,6 @@
-/* How a test ends before its end: a check does not hold, or this machine cannot make it. What the
- * suites share fails through this header, as not all suites are made of Criterion tests.
- * criterion_fail.c says what it means in a Criterion test, verdict.c in a trial. */
+/* How a test ends early: a check does not hold, or this machine cannot make it. What the suites
+ * share fails through this header, since not all suites are Criterion tests. criterion_fail.c ends
+ * a Criterion test, verdict.c a trial. */
 #ifndef FAIL_H
 #define FAIL_H
 
@@ -22,8 +22,8 @@ enum verdict {
 #define fail(...) end_test(VERDICT_FAIL, __FILE__, __LINE__, "", " " __VA_ARGS__)
 #define skip(...) end_test(VERDICT_SKIP, __FILE__, __LINE__, "", " " __VA_ARGS__)
 
-/* What these three call. The reason begins with a blank, which is not part of it; if nothing
- * follows, the condition is the reason. */
+/* These three call it. The reason begins with a blank, which is not part of it. If nothing follows,
+ * the condition is the reason. */
 _Noreturn void end_test(enum verdict verdict, const char *file, int line, const char *condition,
                         const char *format, ...) __attribute__((format(printf, 5, 6)));
 

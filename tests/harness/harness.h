@@ -30,7 +30,7 @@
  * server is left when it exits. */
 void harness_begin(void);
 
-/* A server that owes something and does nothing for so long fails the test: nobody waits for the
+/* A server that owes something and does nothing for this long fails the test. No test waits for the
  * suite's own limit. */
 enum { STUCK_MS = 3000 };
 
@@ -56,22 +56,22 @@ extern struct server server;
 
 void server_start(void); /* with --host 127.0.0.1 --port 0, until it is ready */
 void server_start_with(struct start options); /* the same, with other settings */
-/* The two halves of that, for a server that might not get ready: server_gets_ready() is false if it
- * ends without a word. */
+/* The two halves of server_start_with(), for a server that might not get ready. server_gets_ready()
+ * waits, and is false if the server ends without a word. */
 void server_launch(struct start options);
 bool server_gets_ready(void);
 void server_stop(void); /* SIGTERM, and it must end well within 1.5 s */
-/* The end of a test that is about something else than the end. SIGTERM gives the server 1.5 s to
- * end in order, as coverage and the sanitizers want it, then SIGKILL ends it. How it ends is judged
- * by clause 7's tests alone: here a server fails only if it had ended before, or if it is sanitized
- * and its sanitizer has found something. */
+/* Ends the server in a test that does not ask how it ends. SIGTERM gives it 1.5 s to end in order,
+ * as coverage and the sanitizers need it, then SIGKILL ends it. Only clause 7's tests judge how a
+ * server ends: here it fails only if it had ended before, or if its sanitizer has found something.
+ */
 void server_dismiss(void);
 void server_signal(int signal);
 void server_pause(void);   /* SIGSTOP, and it has stopped when this returns */
 void server_resume(void);  /* SIGCONT */
 bool server_running(void); /* notices its end */
-/* For a message about a client whose connection is lost: how the server has come to a bad end. It
- * is part of a sentence, and empty if the server runs, or has ended as it should. */
+/* How the server has come to a bad end, for a message about a client whose connection is lost: a
+ * part of a sentence, which is empty if the server runs, or has ended as it should. */
 const char *server_end(void);
 bool server_ended_within(int ms);
 void server_must_end_well(const char *clause, int ms); /* exit status 0, at most ms from now */
@@ -79,29 +79,29 @@ bool server_has(const char *trait);
 /* What is on its stdout after the ready line, as a string. Returns the string's length. */
 size_t server_has_printed(char *text, size_t size);
 
-/* What /proc tells. All but server_queued_ms() skip the test where there is no such thing. */
+/* What /proc tells. All but server_queued_ms() skip the test where there is no /proc. */
 double server_cpu_ms(void);     /* user and system time of all its threads */
 int64_t server_queued_ms(void); /* how long its first thread has waited for a CPU; 0: unknown */
 long server_rss_kib(void);
 int server_descriptors(void);
 int server_threads(void);
 
-/* Where a client's bytes are that have reached the server and are not on their way back: in the
- * server itself, or in its kernel, where it has not read them yet. Linux tells: sock_diag(7). */
+/* The bytes of a client that have arrived and are not on their way back. The server holds some, and
+ * has not read the rest yet: they are in its kernel. Linux tells: sock_diag(7). */
 struct owed {
     long held, unread;
 };
 struct client;
 struct owed server_owes(const struct client *client);
-/* For a message about a client that waits in vain: has the server read its bytes? It is part of a
- * sentence, and empty where the system does not tell. */
+/* Whether the server has read a client's bytes, for a message about one that waits in vain: a part
+ * of a sentence, which is empty where the system does not tell. */
 const char *server_has_read(const struct client *client);
 
-/* Changes the limit of its descriptors while it runs: prlimit(2). It keeps those above. */
+/* Changes the limit of its descriptors while it runs: prlimit(2). Open ones above it stay open. */
 void server_limit_descriptors(int limit);
 
-/* True once the server has used less than 2 % of a CPU for 250 ms; a spinning one never does. On a
- * machine so busy that even a spinning one gets no more, Linux tells that it wants more. */
+/* Waits until the server has used less than 2 % of a CPU for 250 ms; false if it spins. A spinning
+ * server may get no more than that on a busy machine, but Linux tells that it wants more. */
 bool server_settles(void);
 /* At this moment all its threads sleep, or are stopped. False where the system does not tell. */
 bool server_sleeps(void);
@@ -128,9 +128,9 @@ struct client {
 
 struct client client_open(void);       /* must get through */
 struct client client_open_small(void); /* the same, with little room in its kernel buffers */
-/* It has sent, and not read, until the server holds bytes that its kernel does not take: up to 8
- * KiB. All that it sent has arrived, and the server has read what it will read of that. Skips the
- * test aloud where server_owes() does. */
+/* This client has sent, without reading, until the server holds bytes that its kernel does not
+ * take: up to 8 KiB. All that it sent has arrived, and the server has read what it will read of
+ * that. Skips the test where server_owes() does. */
 struct client client_open_owed(void);
 bool client_try(struct client *client, int ms); /* may fail */
 void client_close(struct client *client);
@@ -149,19 +149,19 @@ void client_expect_eof(struct client *client);          /* EOF comes next, neith
 void client_say(struct client *client, const void *bytes, size_t length); /* bytes of your own */
 void client_hear(struct client *client, const void *bytes, size_t length);
 bool client_ready(const struct client *client, short events, int ms); /* poll() */
-bool client_has_arrived(const struct client *client); /* all that it sent, at the server's kernel */
-void client_shut(struct client *client);              /* half-close: SHUT_WR */
+bool client_bytes_arrived(const struct client *client); /* all of them, in the server's kernel */
+void client_shut(struct client *client);                /* half-close: SHUT_WR */
 
 /* Many at once. */
 void clients_open(struct client *clients, int count);
 void clients_close(struct client *clients, int count);
 void clients_echo(struct client *clients, int count, size_t length);
-/* Everybody writes and nobody reads, until nothing more goes or each has sent limit bytes. */
+/* Each client writes and none reads, until nothing more goes or each has sent limit bytes. */
 void clients_push(struct client *clients, int count, uint64_t limit);
 /* These have sent a little less than client_open_owed(): up to 8 KiB of an echo would have room on
  * their way to a client that does not read. Nothing is owed yet. */
 void clients_open_nearly_owed(struct client *clients, int count);
-/* Everybody reads until EOF or RST, or the deadline; returns how many have not ended. */
+/* Each client reads until EOF or RST, or the deadline. Returns how many have not ended. */
 int clients_drain(struct client *clients, int count, int ms);
 
 #endif

@@ -28,7 +28,7 @@ static bool loopback_up(void)
     return up;
 }
 
-/* Where only root may have a network, others may be root of a world of their own. */
+/* Where only root may make a network, any user may be root of a namespace. */
 bool network_of_my_own(void)
 {
     unsigned user = getuid(), group = getgid();

@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-/* Moves this process into a new network namespace, with loopback up; it goes with its last process.
- * False, with errno, where that may not be. */
+/* Moves this process into a new network namespace, with loopback up. The namespace ends with its
+ * last process. Returns false, with errno, where that is not allowed. */
 bool network_of_my_own(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the system tells of the server: proc(5) and sock_diag(7), where there are such. */
+/* What the system tells of the server: proc(5) and sock_diag(7), where it has them. */
 #ifdef __linux__
 #define _GNU_SOURCE /* prlimit() */
 #include <linux/inet_diag.h>
@@ -126,7 +126,7 @@ static ssize_t look_up(const struct client *client, struct answer *answer)
     return received;
 }
 
-/* What follows the answer's fixed part are attributes, each with its length before it. */
+/* Attributes follow the answer's fixed part, each with its length before it. */
 static bool find_info(const char *at, const char *end, struct tcp_info *info)
 {
     struct rtattr attribute;
@@ -217,7 +217,7 @@ struct awake {
 };
 
 #ifdef __linux__
-/* A thread's file in proc_pid_status(5): its state, and the switches to others that it wanted. */
+/* Reads a thread's file, proc_pid_status(5): its state, and how often it has gone to sleep. */
 static bool is_runnable(FILE *status, long *sleeps)
 {
     char line[256], state = '?';
@@ -229,7 +229,7 @@ static bool is_runnable(FILE *status, long *sleeps)
 }
 #endif
 
-static struct awake look_who_is_awake(void)
+static struct awake find_awake_threads(void)
 {
     struct awake awake = {0};
 #ifdef __linux__
@@ -253,8 +253,8 @@ static struct awake look_who_is_awake(void)
     return awake;
 }
 
-/* Is there a thread that was awake then, is now, and has not slept in between? One that only waits
- * for a CPU whenever we look has: on a busy machine it waits for one after each sleep. */
+/* Is there a thread that was awake then, is now, and has not slept in between? (On a busy machine a
+ * thread may wait for a CPU each time we look: it does so after each sleep.) */
 static bool kept_awake(const struct awake *then, const struct awake *now)
 {
     for (int i = 0; i < then->count; i++)
@@ -268,7 +268,7 @@ static bool kept_awake(const struct awake *then, const struct awake *now)
 bool server_sleeps(void)
 {
 #ifdef __linux__
-    return look_who_is_awake().count == 0;
+    return find_awake_threads().count == 0;
 #else
     return false;
 #endif
@@ -280,11 +280,11 @@ bool server_settles(void)
     for (int64_t end = now_ms() + patient(STUCK_MS); !settled && now_ms() < end;) {
         double before = server_cpu_ms();
         int64_t start = now_ms();
-        struct awake then = look_who_is_awake();
+        struct awake then = find_awake_threads();
         int awake = 0;
         for (int i = 0; i < 5; i++) {
             nap(50);
-            struct awake now = look_who_is_awake();
+            struct awake now = find_awake_threads();
             awake += kept_awake(&then, &now);
             then = now;
         }

@@ -17,7 +17,7 @@ enum { WORDS_MAX = 64, START_MS = 8000, STOP_MS = 1500, RUN_MS = 5000 };
 struct server server;
 
 static struct rlimit descriptor_limit;
-static const char *host; /* where it is to listen */
+static const char *host; /* the address to listen on */
 
 bool server_has(const char *trait)
 {
@@ -141,8 +141,7 @@ void server_start(void)
     server_start_with((struct start){0});
 }
 
-/* It has no handler for them. That is clause 7's question, and not what another test has to show.
- */
+/* The server has no handler for them. Only clause 7's tests ask for one. */
 static bool ended_by_stop_signal(void)
 {
     int signal = WIFSIGNALED(server.status) ? WTERMSIG(server.status) : 0;
@@ -186,7 +185,7 @@ bool server_ended_within(int ms)
     return !server_running();
 }
 
-/* On a busy machine it may have to wait for a CPU: that time is not its own. */
+/* The time in which it waits for a CPU on a busy machine does not count. */
 void server_must_end_well(const char *clause, int ms)
 {
     int64_t end = now_ms() + patient(ms), queued = server_queued_ms();
@@ -274,7 +273,7 @@ struct outcome server_run(const char *const *arguments)
     return o;
 }
 
-/* Its command's first word as a rule, but "python3 echo.py" is called echo.py. */
+/* Usually the name is the command's first word, but "python3 echo.py" is called echo.py. */
 bool server_is_called(const char *name, size_t length)
 {
     const char *word = getenv("ECHO_SERVER");

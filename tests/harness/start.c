@@ -41,8 +41,8 @@ void nap(int ms)
 
 /* ---- the start ---- */
 
-/* In the child. Above all, SIGPIPE must be as usual: if the program inherited our SIG_IGN, one that
- * forgets about it would look fine. */
+/* Runs in the child. Above all, SIGPIPE must be as usual: with our SIG_IGN, a program that forgets
+ * about it would look fine. */
 static _Noreturn void become(char *const *words, const int standard[3], unsigned descriptors)
 {
     sigset_t none;
@@ -89,7 +89,7 @@ int split_words(char *text, char **words, int max)
     return n;
 }
 
-/* ---- what it says first ---- */
+/* ---- the ready line ---- */
 
 int read_line(int fd, char *line, size_t size, int ms)
 {
@@ -116,7 +116,7 @@ int ready_port(const char *line, const char *host)
     char expected[256];
     const char *colon = strrchr(line, ':');
     int port = colon ? atoi(colon + 1) : 0;
-    if (strcmp(host, "localhost") == 0) /* which may have two addresses */
+    if (strcmp(host, "localhost") == 0) /* this name may have two addresses */
         host = strchr(line, '[') ? "::1" : "127.0.0.1";
     snprintf(expected, sizeof expected,
              strchr(host, ':') ? "listening on [%s]:%d" : "listening on %s:%d", host, port);

@@ -1,7 +1,7 @@
-/* For tests that have threads in them: they run under the thread sanitizer, too, where Criterion
- * does not start, as it maps memory where that sanitizer allows none. So this is Criterion as a
- * rule. With WITHOUT_CRITERION it is as much of its interface as these tests use, each of them is a
- * trial (verdict.h), and runner.c runs them one after the other. */
+/* Criterion, for tests that have threads in them. These run under the thread sanitizer, too, where
+ * Criterion does not start: it maps memory where that sanitizer allows none. So WITHOUT_CRITERION
+ * makes this header as much of Criterion's interface as these tests use. Each test then is a trial
+ * (verdict.h), and runner.c runs them one after the other. */
 #ifndef TEST_H
 #define TEST_H
 

@@ -23,7 +23,7 @@ void trial_start(struct trial *trial, void (*run)(const void *), const void *arg
                  unsigned seconds);
 /* To be called with what waitpid() said about trial->pid. */
 void trial_ended(struct trial *trial, int status, unsigned seconds);
-/* Both of them, and the waiting. */
+/* Calls both, and waits in between. */
 enum verdict trial_run(struct trial *trial, void (*run)(const void *), const void *argument,
                        unsigned seconds);
 /* Copies its log to stdout, each line behind a mark; then forgets it. */

@@ -54,7 +54,7 @@ static void refuse_one(int many, int lost)
     clients_open(c, many);
     for (int i = 0; i < many; i++) {
         client_send(&c[i], MESSAGE);
-        AWAIT(3000, client_has_arrived(&c[i]));
+        AWAIT(3000, client_bytes_arrived(&c[i]));
     }
     int64_t begin = now_ms();
     server_signal(SIGTERM);

@@ -251,7 +251,7 @@ Test(everything, what_arrives_together_is_one_echo)
     server_pause();
     for (int i = 0; i < 3; i++)
         client_send(&client, 10);
-    AWAIT(3000, client_has_arrived(&client));
+    AWAIT(3000, client_bytes_arrived(&client));
     server_resume();
     client_receive_all(&client);
     expect_line("1 connections, 1 echoes");
