@@ -1,5 +1,5 @@
-"""Judges a server of the reader's own: which clauses of the contract it keeps, what is behind each
-broken one, and where the book tells of it. What it says is in judge.ini."""
+"""Judges the reader's own server: which clauses of the contract it keeps, what causes each broken
+one, and where to read about it. The words are in judge.ini."""
 
 import configparser
 import fnmatch
@@ -17,29 +17,29 @@ FIRST_TEST = 'clause1_echo/small_messages' # a server that does not start fails 
 
 
 class Hint:
-    """A cause, and what tells that it is this one."""
+    """A cause, and its signs."""
 
     def __init__(self, name, section, sections):
-        self.name = section.get('as', name) # the cause that it is another sign of
+        self.name = section.get('as', name) # the cause may have a section of its own
         text = sections[self.name]
         self.cause, self.usually, self.read = text['cause'], text['usually'], text['read']
         self.signs = [[part.strip() for part in line.partition(':')[::2]]
                       for line in section['when'].strip().splitlines()]
         self.unless = section.get('unless', '').split()
-        self.plain = 'plain' in section # so plain that no other cause is looked for
+        self.plain = 'plain' in section # told before the causes of earlier clauses
 
     def suite(self):
         return self.signs[0][0].split('/')[0]
 
     def fits(self, failed):
-        """failed: what each failed test said. Each sign must be there."""
+        """failed: the message of each failed test. Each sign must be there."""
         return all(any(fnmatch.fnmatchcase(test, pattern) and re.search(said, message)
                        for test, message in failed.items()) for pattern, said in self.signs) and \
             not any(test in failed for test in self.unless)
 
 
 class Book:
-    """What there is to say: the clauses in their order, and the hints in theirs."""
+    """What judge.ini says: the clauses and the hints, each in their order."""
 
     def __init__(self, path=os.path.join(HERE, 'judge.ini')):
         sections = configparser.ConfigParser(interpolation=None, delimiters=('=',),
@@ -52,8 +52,8 @@ class Book:
 
     def hint(self, suite, failed, named=(), broken=''):
         """The hint for this clause, or None. One that was named for another clause comes first, as
-        one cause is likelier than two. Otherwise what a test says about an earlier broken clause
-        (broken has their numbers) is no sign: it broke off before its own question."""
+        one cause is likelier than two. Otherwise a message about an earlier broken clause (broken
+        has their numbers) is no sign: that test ended before its own question."""
         mine = [hint for hint in self.hints if hint.suite() == suite]
         own = {test: message for test, message in failed.items()
                if suite[6:7] == about(message) or about(message) not in broken}
@@ -110,33 +110,34 @@ def table(clauses):
         print(f'  {clause.title:24} {clause.result():11} {clause.counts()}')
 
 
-def told(label, text):
+def say(label, text):
     print(f'  {label:8} {text}')
 
 
 def explain(clause, hint, follows, named, book, command):
-    """One broken clause. named: the causes that have been told."""
-    pattern, said = hint.signs[0] if hint else ('*', '') # show what speaks for the cause
+    """Explains one broken clause. named: the causes that have been explained."""
+    pattern, said = hint.signs[0] if hint else ('*', '') # show the sign of the cause
     test = next(test for test, message in clause.failed.items()
                 if fnmatch.fnmatchcase(test, pattern) and re.search(said, message))
     print(f'\n{clause.title}: broken')
-    told('seen', (clause.failed[test].splitlines() or ['it failed'])[0])
-    told('test', test + (f', one of {len(clause.failed)} that fail' if len(clause.failed) > 1 else ''))
+    say('seen', (clause.failed[test].splitlines() or ['it failed'])[0])
+    count = len(clause.failed)
+    say('test', test + (f', one of {count} that fail' if count > 1 else ''))
     if hint and hint.name in named:
-        told('cause', f'{hint.cause}: the same as above')
+        say('cause', f'{hint.cause}: the same as above')
         return
     if hint:
-        told('cause', hint.cause)
-        told('usually', hint.usually)
-        told('read', hint.read)
+        say('cause', hint.cause)
+        say('usually', hint.usually)
+        say('read', hint.read)
     elif follows:
-        told('cause', 'these tests need clause ' + ' and '.join(follows) +
-             ', which is broken: mend that, and run them again')
+        say('cause', 'these tests need clause ' + ' and '.join(follows) +
+            ', which is broken: mend that, and run them again')
     else:
-        told('cause', 'what was seen is all that is known')
-        told('read', book.clauses[clause.suite]['read'])
+        say('cause', 'not known')
+        say('read', book.clauses[clause.suite]['read'])
     if test != START:
-        told('again', shlex.join(['tests/run', '--filter', test]) + ' ' + command)
+        say('again', shlex.join(['tests/run', '--filter', test]) + ' ' + command)
 
 
 def advise(clauses, book, command):
@@ -147,16 +148,16 @@ def advise(clauses, book, command):
         named.append(hint.name if hint else None)
     if named:
         first = next(clause.title for clause in clauses if clause.failed)
-        print(f'\nMend this first: {first}. Then ask for all of it again.')
+        print(f'\nMend this first: {first}. Then run all tests again.')
     return named
 
 
 class Judge:
-    """conformance: the program that asks. server: the command that starts the server."""
+    """conformance: the program with the tests. server: the command that starts the server."""
 
     def __init__(self, conformance, server, traits, command, jobs=4):
         self.conformance, self.server, self.traits = conformance, server, traits
-        self.command = command # how the reader calls this server, for what is to be typed
+        self.command = command # how the reader calls this server, for the commands to type
         self.jobs = jobs
         self.book = Book()
         self.verdicts = []
@@ -177,7 +178,7 @@ class Judge:
                             'result': 'OK' if status == 0 else 'FAIL'}, filtered=True)
 
     def start(self, clause):
-        """Does it become ready, and let a client in? Otherwise each test would wait for that."""
+        """Does the server get ready, and accept a client? If not, each test would wait for that."""
         verdict = self.ask(FIRST_TEST, show=False)
         for _, _, details in verdict.failures:
             message = '\n'.join(details)
@@ -188,7 +189,7 @@ class Judge:
             clause.passed = [START]
 
     def judge(self, pattern='*', first=False, show=True):
-        """Returns the clauses, asked for all at once, or one by one up to the first broken one."""
+        """Returns the clauses, tested all at once, or one by one up to the first broken one."""
         clauses = [Clause(name, section['title']) for name, section in self.book.clauses.items()]
         parts = [clause.suite + '/*' for clause in clauses[1:]] if first else [pattern]
         self.start(clauses[0])

@@ -1,4 +1,4 @@
-"""Builds what the tests need, runs them by meson, and tells what failed; --help says more."""
+"""Builds what the tests need, runs them by meson, and says what failed. See --help."""
 
 import argparse
 import collections
@@ -24,14 +24,14 @@ WANTED = ['strace', 'valgrind', 'jansson']
 
 HELP = """\
 Builds the servers and runs their tests: the contract's clauses on every server, the parts of the
-servers, kqueue, and the programs on the reactor. What is missing on this machine is installed first;
-where that may not be, the exact line to run is printed.
+servers, kqueue, and the programs on the reactor. It first installs what is missing on this machine;
+if it may not, it prints the exact line to run.
 """
 EPILOG = """\
 With --server, the conformance tests run against any one echo server that has the same command line,
-whatever language it is written in. Then it says which clauses of the contract the server keeps and
-which it breaks, what usually causes that, and where to read about it. docs/contract.md has the
-contract, and servers to begin with in four languages.
+in any language. Then it says which clauses of the contract the server keeps and which it breaks,
+what usually causes that, and where to read about it. docs/contract.md has the contract, and servers
+to begin with in four languages.
 
 Traits say what is different about a server by design:
   busy             burns CPU while it waits
@@ -39,14 +39,14 @@ Traits say what is different about a server by design:
   threads          has a thread for each connection
   several-threads  has some threads, with many connections each
   edges            waits for changes only
-  sanitized        is slow and fat
+  sanitized        is slow and needs much memory
 
 The last line reads "N passed, N failed, N skipped" and counts single tests.
 """
 
 
 def wrong(message):
-    """What is wrong with the command line, and where to look."""
+    """Says what is wrong with the command line and where to look, and ends."""
     print(f"tests/run: {message}\nTry 'tests/run --help'.", file=sys.stderr)
     sys.exit(2)
 
@@ -72,7 +72,7 @@ def options():
     parser.add_argument('--first', action='store_true',
                         help='with --server: clause by clause, up to the first that is broken')
     parser.add_argument('--server', metavar='PATH', nargs=argparse.REMAINDER,
-                        help='the server to test; all that follow are arguments for it')
+                        help='the server to test; what follows are its arguments')
     parser.error = wrong
     chosen = parser.parse_args()
     if chosen.server == []:
@@ -86,7 +86,7 @@ def options():
 # ---- the build ----
 
 def quietly(command):
-    """Shows what a command prints only if it fails, and then ends."""
+    """Runs a command. If it fails, shows what it printed, and ends."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT)
     if done.returncode != 0:
         sys.stderr.buffer.write(done.stdout)
@@ -94,7 +94,7 @@ def quietly(command):
 
 
 def setup(function, *words):
-    """Calls a function of common/setup.sh, which speaks to the user itself."""
+    """The command that calls a function of common/setup.sh, which speaks to the user itself."""
     script = '. common/setup.sh; "$@"'
     return ['sh', '-c', script, 'sh', function, *words]
 
@@ -110,11 +110,11 @@ def configure(build, want):
 
 def introspect(build, what):
     done = subprocess.run(['meson', 'introspect', what, build], stdout=subprocess.PIPE, cwd=ROOT)
-    return json.loads(done.stdout) # what meson warns of is on stderr
+    return json.loads(done.stdout) # meson's warnings are on stderr
 
 
 def compile_for(tests, build):
-    """Builds what these tests run and need, and nothing else. A page may name any program."""
+    """Builds what these tests run and need. The book's tests may need any program."""
     if any('book' in suites_of(test) for test in tests):
         quietly(['meson', 'compile', '-C', build])
         return
@@ -132,7 +132,7 @@ def choose(tests, chosen):
         tests = [test for test in tests if set(chosen.suites.split(',')) & set(suites_of(test))]
     elif chosen.rest:
         tests = [test for test in tests if not set(FIRST) & set(suites_of(test))]
-    elif chosen.filter and not chosen.only: # it is for the suite that all servers pass
+    elif chosen.filter and not chosen.only: # a filter alone is for the contract's tests
         tests = [test for test in tests if 'conformance' in suites_of(test)]
     elif not chosen.all and not chosen.only:
         tests = [test for test in tests if set(FIRST) & set(suites_of(test))]
@@ -165,7 +165,7 @@ def run(tests, chosen):
         environment['CRITERION_TEST_PATTERN'] = environment['FAULTS_ONLY'] = chosen.filter
     at_a_time = 2 * (os.cpu_count() or 2) # most of them wait most of the time
     if len(tests) > 1:
-        print(f'{len(tests)} suites, {at_a_time} at a time, and one at a time what must be alone',
+        print(f'{len(tests)} suites, {at_a_time} at a time; those that measure run alone',
               flush=True)
     meson = subprocess.Popen(
         ['meson', 'test', '-C', chosen.build, '--no-rebuild', '--num-processes', str(at_a_time)] +
@@ -176,7 +176,7 @@ def run(tests, chosen):
         for line in meson.stdout:
             show(line)
         meson.wait()
-    except KeyboardInterrupt: # meson has heard of it, too
+    except KeyboardInterrupt: # meson gets the signal, too
         meson.wait()
         raise
     if not os.path.exists(log):
@@ -184,12 +184,12 @@ def run(tests, chosen):
     with open(log, encoding='utf-8') as lines:
         records = [json.loads(line) for line in lines]
     missing = {test['name'] for test in tests} - {name_of(record) for record in records}
-    if missing: # whatever became of meson, this is no success
+    if missing: # this is no success, whatever meson's exit status is
         sys.exit('tests/run: meson did not run ' + ', '.join(sorted(missing)))
     return records
 
 
-def name_of(record): # in it: "project:suites / name"
+def name_of(record): # of "project:suites / name"
     return record['name'].split(' / ', 1)[-1]
 
 

@@ -11,7 +11,7 @@ class Verdict:
 
     def __init__(self, record, filtered=False):
         self.passed = 0
-        self.names = {'passed': [], 'skipped': []} # where they are told: in TAP
+        self.names = {'passed': [], 'skipped': []} # only TAP tells them
         self.skips = [] # why
         self.failures = [] # name, reason, details
         text = re.sub(r'\x1b\[[0-9;]*m', '', record.get('stdout', '') + record.get('stderr', ''))
@@ -24,7 +24,7 @@ class Verdict:
             self.skips = lines[-1:] or ['']
         if good and not self.passed + len(self.skips) + len(self.failures) and not filtered:
             self.failures = [('', 'ran no test', lines[-20:])]
-        if not good and not self.failures: # it crashed, or did not end, before it could say so
+        if not good and not self.failures: # it crashed, or did not end in time
             reason = 'took too long' if record['result'] == 'TIMEOUT' else \
                 f'exit status {record["returncode"]}'
             self.failures = [('', reason, lines[-20:])]
@@ -36,7 +36,7 @@ class Verdict:
             if not found:
                 continue
             result, name = found.groups()
-            # Criterion calls "skipped", too, what a filter has left out: that does not count.
+            # Criterion also calls the tests "skipped" that a filter leaves out: they do not count.
             if '# SKIP test was skipped' in name:
                 pass
             elif '# SKIP' in name:
@@ -52,7 +52,7 @@ class Verdict:
 
     @staticmethod
     def details(lines):
-        """What the lines below a failed one say: comments, or Criterion's block of YAML."""
+        """The reasons below a failed test: comments, or Criterion's block of YAML."""
         said, place = [], ''
         for line in lines:
             if not line.startswith(('#', ' ')) or line == '  ...' or len(said) == 20:
@@ -79,7 +79,7 @@ class Verdict:
 
     @staticmethod
     def criterion_failures(lines):
-        """Above "[FAIL] suite::test" stands where, and below that line why, a check did not hold."""
+        """Criterion says where a check did not hold, then why, and then "[FAIL] suite::test"."""
         failures, said, place = [], [], ''
         for line in lines:
             failed = re.match(r'\[(?:FAIL|CRASH)\] (.*)', line)

@@ -1,8 +1,8 @@
-/* A small echo server on poll(), and, with --defect NAME, one that is wrong in a single way that
- * well-known teaching code is wrong in. Each stands here as an `if (defect == ...)`, so that you
- * can see how little it takes. With `--defect none` it passes all tests; with any other, the test
- * that ./check names must fail: a test that cannot fail tests nothing. Never learn a server's
- * structure from here: the table is rebuilt for every poll(), which is simple, and slow. */
+/* A small echo server on poll(). With --defect NAME it has one defect of well-known teaching
+ * code. Each defect stands here as an `if (defect == ...)`, so that you can see how little
+ * it takes. With `--defect none` the server passes all tests; with any other, the test that ./check
+ * names must fail: a test that cannot fail tests nothing. Never learn a server's structure from
+ * here: the table is rebuilt for every poll(), which is simple, and slow. */
 #define _GNU_SOURCE /* POLLRDHUP */
 #include <errno.h>
 #include <fcntl.h>
@@ -126,7 +126,7 @@ static void echo(struct client *c)
         room -= c->end; /* as if all of it had one buffer; when that is full, recv() says 0 */
     ssize_t n = recv(c->fd, bytes, room, defect == BLOCKS_IN_SEND ? MSG_DONTWAIT : 0);
     if (n <= 0) {
-        c->gone = n == 0 ? c->held == NULL || defect == FULL_IS_EOF : lost();
+        c->gone = n == 0 ? !c->held || defect == FULL_IS_EOF : lost();
         return;
     }
     c->received += n;
@@ -152,7 +152,7 @@ static void send_fin_if_done(struct client *c)
     c->fin_sent = true;
 }
 
-/* Reads although bytes are unsent. */
+/* The server reads although bytes are unsent. */
 static bool greedy(void)
 {
     return defect == READS_WITHOUT_END || defect == FULL_IS_EOF;
@@ -168,7 +168,7 @@ static void turn(struct client *c, short events)
         flush_held(c);
     else
         echo(c);
-    /* Read until EAGAIN, the advice goes; and what about everybody else meanwhile? */
+    /* "Read until EAGAIN" is the usual advice. All other clients wait meanwhile. */
     errno = 0;
     while (defect == DRAINS_ONE_CLIENT && !c->gone && !c->held && !stopping && errno != EAGAIN)
         echo(c);
@@ -178,7 +178,7 @@ static void turn(struct client *c, short events)
 
 /* ---- clients ---- */
 
-static void enter(int fd)
+static void add_client(int fd)
 {
     int off = 0;
     if (count == CLIENTS_MAX) {
@@ -204,7 +204,7 @@ static void accept_some(void)
     for (int i = 0, fd; i < 64 || defect == ACCEPTS_WITHOUT_END; i++) {
         enum net_accepted got = net_accept(listener, defect != BLOCKS_IN_SEND, &fd);
         if (got == NET_CLIENT)
-            enter(fd);
+            add_client(fd);
         if (got == NET_EXHAUSTED && defect == EXITS_WHEN_FULL)
             exit(1); /* perror("accept"); exit(1); */
         if (got == NET_EXHAUSTED && defect != SPINS_WHEN_FULL)
@@ -250,8 +250,8 @@ static void begin_stop(void)
 
 /* ---- waiting ---- */
 
-/* Unguarded: FD_SET(FD_SETSIZE, ...) writes behind its argument. This file is compiled so that the
- * C library notices it and aborts; without that, it overwrites whatever stands there. */
+/* With TRUSTS_FD_SET, FD_SET(FD_SETSIZE, ...) writes behind its argument. This file is compiled so
+ * that the C library notices it and aborts; otherwise it would overwrite other variables. */
 static int wait_by_select(int n)
 {
     fd_set readable, writable;
@@ -368,8 +368,8 @@ static enum defect by_name(const char *name)
 
 int main(int argc, char **argv)
 {
-    struct extra_option extra[] = {{"defect", true, "--defect NAME    what is to be wrong", NULL},
-                                 {0}};
+    struct extra_option extra[] = {
+        {"defect", true, "--defect NAME    the defect to have (none)", NULL}, {0}};
     struct net_settings settings = options_parse(argc, argv, extra);
     defect = by_name(extra[0].value);
     listener =
