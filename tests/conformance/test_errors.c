@@ -1,5 +1,5 @@
 /* Clause 4: a client's error (RST, EPIPE, a peer that never reads) ends that connection alone, and
- * costs the others nothing. */
+ * costs other clients nothing. */
 #include <criterion/criterion.h>
 
 #include "../harness/harness.h"

@@ -1,4 +1,4 @@
-/* Clause 6: out of descriptors, threads or memory: those who are connected go on, the process does
+/* Clause 6: when descriptors, threads or memory run out, connected clients go on, the process does
  * not spin, the next client waits in the backlog or is turned away, and service resumes when
  * resources return. select's FD_SETSIZE is one more such limit: never a crash. */
 #include <criterion/criterion.h>

@@ -1,6 +1,5 @@
-/* Clause 5: nobody waits for somebody else: the work done for one ready connection, and for
- * accepting, before the next gets its turn is bounded. And a client that is silent costs nothing.
- */
+/* Clause 5: the work for one ready connection, and for accepting, is bounded before the next gets
+ * its turn, so no client waits long because of another one. A silent client costs nothing. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <sys/select.h>

@@ -1,15 +1,15 @@
-/* What listen() makes of its argument, and when a full backlog refuses somebody after all.
+/* What listen() makes of its argument, and when a full backlog refuses a client after all.
  *
  * listen() never fails for too long a backlog: the kernel takes net.core.somaxconn instead, and
  * says nothing. For a listening socket TCP_INFO tells the length of the queue in tcpi_unacked and
  * its limit in tcpi_sacked; `ss -ltn` shows both.
  *
- * And a client may be turned away. Of those who come when the queue is full the first segment is
- * dropped, and they try again. But the queue may fill up after that segment has been answered: that
- * client takes itself for connected. Its next segment is dropped, too, or, with
- * net.ipv4.tcp_abort_on_overflow, answered by RST. Here TCP_DEFER_ACCEPT holds the connections back
- * at this point, which otherwise takes a slow network; the setting is changed in a network
- * namespace of our own.
+ * And a client may be turned away. When the queue is full, the kernel drops a new client's first
+ * segment, and the client tries again. But the queue may fill up after that segment was answered:
+ * the client takes itself for connected. Its next segment is dropped, too, or, with
+ * net.ipv4.tcp_abort_on_overflow, answered by RST. This usually needs a slow network. Here
+ * TCP_DEFER_ACCEPT holds the connections back at this point, and the setting is changed in a
+ * network namespace of our own.
  *
  * Needs: linux
  *
@@ -102,12 +102,13 @@ static int overflow(void)
 
 int main(void)
 {
-    int most = setting("/proc/sys/net/core/somaxconn");
+    int somaxconn = setting("/proc/sys/net/core/somaxconn");
     int small = limit_for(BACKLOG), large = limit_for(65535);
     printf("listen(%d): the queue takes %d\n", BACKLOG, small);
-    printf("listen(65535): the queue takes %d, and net.core.somaxconn is %d\n", large, most);
-    expect(small == (most < BACKLOG ? most : BACKLOG), "it is the argument");
-    expect(large == (most < 65535 ? most : 65535), "but not more than net.core.somaxconn");
+    printf("listen(65535): the queue takes %d, and net.core.somaxconn is %d\n", large, somaxconn);
+    expect(small == (somaxconn < BACKLOG ? somaxconn : BACKLOG), "it is the argument");
+    expect(large == (somaxconn < 65535 ? somaxconn : 65535),
+           "but not more than net.core.somaxconn");
 
     int error = own_network();
     for (int on = 0; on <= 1; on++) {

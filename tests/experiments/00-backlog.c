@@ -2,8 +2,8 @@
  *
  * The kernel finishes connections by itself and queues them for accept(). backlog bounds that
  * queue. When it is full, SYNs are dropped without a word; the client's kernel tries again after a
- * second, and again, and again. So here a short backlog refuses nobody: it makes them wait, some of
- * them for long. (Linux queues one more than asked for. What it refuses: 00-backlog-limit.)
+ * second, and again, and again. So here a short backlog refuses nobody: it makes clients wait, some
+ * of them for long. (Linux queues one more than asked for. 00-backlog-limit shows a refusal.)
  *
  * Expect:
  *   backlog 10: 11 of 100 connected while the server slept
@@ -48,23 +48,23 @@ static int count_refused(struct pollfd *client)
     return refused;
 }
 
-/* Accepts until all are in or patience ends. Returns how many; *late is for how long nobody was
- * there to be accepted before the last one came. (The time that a busy machine takes to run us is
- * not the backlog's.) */
+/* Accepts until all are in or patience ends. Returns how many. *late: for how long the queue was
+ * empty before the last one came. (The time that a busy machine takes to run us is not the
+ * backlog's.) */
 static int accept_for_a_while(int listener, double *late)
 {
     struct pollfd waiting = {.fd = listener, .events = POLLIN};
     int accepted = 0;
-    double nobody = 0, begin = now();
+    double empty = 0, begin = now();
     *late = 0;
     while (accepted < CLIENTS && now() - begin < PATIENCE_S) {
         double before = now();
         if (poll(&waiting, 1, 0) < 1) {
             poll(&waiting, 1, 100);
-            nobody += now() - before;
+            empty += now() - before;
         } else if (accept(listener, NULL, NULL) >= 0) {
             accepted++;
-            *late = nobody;
+            *late = empty;
         }
     }
     return accepted;
@@ -98,7 +98,7 @@ int main(void)
     int few = try_backlog(10, &some, &late, &refused);
     int many = try_backlog(100, &all, &soon, &none);
     expect(few < 20 && many == CLIENTS, "the backlog bounds who is connected unaccepted");
-    expect(some > few && late > 0.3, "the others come a second later, or more");
+    expect(some > few && late > 0.3, "the rest come a second later, or more");
     expect(all == CLIENTS && soon < 0.3, "with room for all nobody waits");
     claim("With a backlog of 10 some of 100 connections cannot be made", "partly",
           (few < CLIENTS) + (refused > 0), 2, "%d of %d at once, %d after %.1f s, %d refused", few,

@@ -1,9 +1,9 @@
 /* What TCP carries: bytes in order, without borders, and an end.
  *
- * How the bytes were cut into send()s is not carried: several arrive in one recv(), or one in
+ * TCP does not carry how the bytes were cut into send()s: several arrive in one recv(), or one in
  * several. When the other end closes, recv() says 0 after the last byte. That means that no more
- * will come, and not that nobody listens: this shows only when the other kernel answers what was
- * sent to it, by RST.
+ * will come. It does not mean that nobody listens: this shows only when we send, and the other
+ * kernel answers by RST.
  *
  * Expect:
  *   3 send()s of 5 bytes: 1 recv(), 15 bytes

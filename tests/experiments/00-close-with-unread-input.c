@@ -1,6 +1,6 @@
 /* close() with unread input destroys what was sent.
  *
- * A server has sent all it owes and closes. If the client had sent one more byte that nobody read,
+ * A server has sent all it owes and closes. If the client had sent one more byte that was not read,
  * the kernel answers with RST in place of FIN (RFC 1122, 4.2.2.13), and the client's kernel throws
  * away what it had received. That is why a server that stops reads on until the client's FIN.
  *

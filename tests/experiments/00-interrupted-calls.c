@@ -114,7 +114,7 @@ static void interrupt_close(void)
     printf("close() once more: %s, and the file is %s\n", strerror(again),
            closed ? "closed" : "still open");
     expect(took > 0.049 && took < 5, "it waits, until a signal ends that");
-    expect(other == pair.client && again == 0 && closed, "the second close() is somebody else's");
+    expect(other == pair.client && again == 0 && closed, "the second close() closes another file");
     close(pair.server);
 }
 

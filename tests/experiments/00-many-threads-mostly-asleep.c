@@ -1,7 +1,7 @@
 /* What a thousand sleeping threads cost: address space and a little memory, but no time.
  *
  * A thread that is blocked in recv() is on no run queue, so the scheduler never meets it. When its
- * bytes come, the socket's wait queue names the one thread to wake; nobody asks the others.
+ * bytes come, the socket's wait queue names the one thread to wake; the rest are not asked.
  *
  * Expect:
  *   1000 threads asleep in recv() for a second: <n> us of CPU, <n> context switches
@@ -39,20 +39,20 @@ static int start(pthread_attr_t *attributes)
     return ends[0];
 }
 
-/* Microseconds for an echo, the least of some tries: others may want the processor, too. */
+/* Microseconds for an echo, the minimum of some tries: others may want the processor, too. */
 static double echo_time(int fd)
 {
     char byte = 'x';
-    double least = 0;
+    double min = 0;
     for (int try = 0; try < TRIES; try++) {
         double begin = now();
         for (int i = 0; i < ECHOES; i++)
             if (send(fd, &byte, 1, 0) != 1 || recv(fd, &byte, 1, 0) != 1)
                 err(1, "echo");
         double each = (now() - begin) / ECHOES * 1e6;
-        least = try == 0 || each < least ? each : least;
+        min = try == 0 || each < min ? each : min;
     }
-    return least;
+    return min;
 }
 
 static long switches(void)

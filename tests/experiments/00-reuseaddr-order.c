@@ -91,7 +91,7 @@ int main(void)
     }
     bool polite = restart(NEVER, NEVER, false);
     printf("the client closed first, nothing set: %s\n", polite ? "works" : strerror(errno));
-    expect(polite, "who closes first has the TIME_WAIT");
+    expect(polite, "the side that closes first has the TIME_WAIT");
     claim("SO_REUSEADDR may be set after bind()", "false", too_late, 1,
           "by the new server after bind: the restart %s; before: it %s",
           too_late ? "works" : "is refused", in_time ? "works" : "is refused");

@@ -48,7 +48,7 @@ static struct memory measure(const char *path)
 int main(int argc, char **argv)
 {
     if (argc < 3)
-        errx(2, "which servers?");
+        errx(2, "needs the paths of two servers");
     struct memory threads = measure(argv[1]), loop = measure(argv[2]);
     long more = threads.after - threads.before + threads.kernel, less = loop.after - loop.before;
     expect(more > 4 * (less > 0 ? less : 1), "a thread costs more than an entry in a table");

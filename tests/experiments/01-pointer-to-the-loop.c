@@ -4,7 +4,8 @@
  *     pthread_create(&thread, NULL, serve, &client);      wrong
  *
  * The thread reads the variable when it gets to run. If the loop has accepted the next client by
- * then, that one is served twice, and this one never. It works in every test with one client.
+ * then, the next one is served twice, and the first one never. It works in every test with one
+ * client.
  *
  * Expect:
  *   by address, threads that start at once: <n> of 20 clients answered
@@ -17,7 +18,7 @@
 
 enum { CLIENTS = 20 };
 
-static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER; /* shut: nobody starts */
+static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER; /* shut: no thread starts */
 
 static void *serve(int client)
 {
@@ -84,6 +85,6 @@ int main(void)
     int wrong = try("by address, threads that start late:   ", by_address, true);
     int right = try("by value,   threads that start late:   ", by_value, true);
     expect(wrong == 1, "all threads look at the last client");
-    expect(right == CLIENTS, "everybody has a thread");
+    expect(right == CLIENTS, "each client has a thread");
     return experiment_failed;
 }

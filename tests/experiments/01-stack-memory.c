@@ -68,7 +68,9 @@ int main(void)
 
     if (from_proc("/proc/meminfo", "MemAvailable") < 2048)
         skip("needs 2 GB of free memory");
-    sem_init(&started, 0, 0), sem_init(&touch, 0, 0), sem_init(&touched, 0, 0);
+    sem_init(&started, 0, 0);
+    sem_init(&touch, 0, 0);
+    sem_init(&touched, 0, 0);
     sem_init(&leave, 0, 0);
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK);

@@ -2,8 +2,8 @@
  *
  * pthread_create() fails with EAGAIN at the first of several limits: RLIMIT_NPROC (all processes
  * and threads of a user), the pids controller of a cgroup, kernel.threads-max, address space. None
- * of them is 1024 by itself. The client for whom there is no thread has to be turned away; it does
- * not "block". The limit here is RLIMIT_NPROC, of a user who has nothing else running.
+ * of them is 1024 by itself. A client without a thread has to be turned away; it does not "block".
+ * The limit here is RLIMIT_NPROC, of a user who has nothing else running.
  *
  * Needs: linux
  *
@@ -17,12 +17,12 @@
 #include <pthread.h>
 #include <sys/wait.h>
 
-enum { NOBODY_ELSE = 54321, MOST = 4000 }; /* a user id that is nobody's */
+enum { UNUSED_USER = 54321, THREADS_MAX = 4000 };
 
 static int work_done;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void *sleep_for_ever(void *argument)
+static void *sleep_forever(void *argument)
 {
     for (;;) {
         pause_ms(10);
@@ -33,21 +33,21 @@ static void *sleep_for_ever(void *argument)
     return argument;
 }
 
-/* In a process of its own, which takes its threads along when it ends. */
+/* Runs in a process of its own, which takes its threads along when it ends. */
 static int threads_under(rlim_t limit, int *error)
 {
     pthread_attr_t attributes;
     pthread_t thread;
     int threads = 0;
 
-    if (setrlimit(RLIMIT_NPROC, &(struct rlimit){limit, limit}) < 0 || setgid(NOBODY_ELSE) < 0 ||
-        setuid(NOBODY_ELSE) < 0)
+    if (setrlimit(RLIMIT_NPROC, &(struct rlimit){limit, limit}) < 0 || setgid(UNUSED_USER) < 0 ||
+        setuid(UNUSED_USER) < 0)
         _exit(SKIPPED); /* in a container, root may have no other users to become */
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 64 * 1024);
     do
-        *error = pthread_create(&thread, &attributes, sleep_for_ever, NULL);
-    while (!*error && ++threads < MOST);
+        *error = pthread_create(&thread, &attributes, sleep_forever, NULL);
+    while (!*error && ++threads < THREADS_MAX);
     return threads;
 }
 

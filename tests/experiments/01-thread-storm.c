@@ -1,8 +1,8 @@
 /* A loop that starts a thread, and leaves the accept() to it.
  *
- * Until somebody has accepted, the listener is as ready as before. So the loop, which has only
- * started a thread, is told again, and starts the next one. The threads race for the clients; those
- * who come too late sleep in accept(), perhaps for ever. (The first article's second server.)
+ * Until a thread has accepted, the listener is as ready as before. So the loop, which has only
+ * started a thread, is told again, and starts the next one. The threads race for the clients. Those
+ * that come too late sleep in accept(), perhaps forever. (The first article's second server.)
  *
  * Expect:
  *   the thread accepts, and starts at once: 10 clients, <n> threads, <n> of them left in accept()
@@ -14,9 +14,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { CLIENTS = 10, MOST = 100 };
+enum { CLIENTS = 10, THREADS_MAX = 100 };
 
-static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER; /* shut: nobody starts */
+static pthread_rwlock_t gate = PTHREAD_RWLOCK_INITIALIZER; /* shut: no thread starts */
 static atomic_int served;
 
 static void *serve(void *argument)
@@ -34,7 +34,7 @@ static int loop(int listener, bool accepts)
 {
     struct pollfd entry = {.fd = listener, .events = POLLIN};
     int threads = 0;
-    while (threads < MOST && poll(&entry, 1, 100) == 1) {
+    while (threads < THREADS_MAX && poll(&entry, 1, 100) == 1) {
         pthread_t thread;
         if (accepts && accept(listener, NULL, NULL) < 0)
             err(1, "accept");
@@ -73,7 +73,7 @@ int main(void)
     int some = run("the thread accepts, and starts at once:", false, false);
     int many = run("the thread accepts, and starts late:", false, true);
     int enough = run("the loop accepts, then the thread:", true, true);
-    expect(some >= CLIENTS && many == MOST && enough == CLIENTS,
+    expect(some >= CLIENTS && many == THREADS_MAX && enough == CLIENTS,
            "a thread for each time that the loop was told");
     claim("A callback may start a thread for the accept()", "false", many == CLIENTS, 1,
           "%d clients: %d threads, %d when they start late", CLIENTS, some, many);

@@ -1,7 +1,7 @@
 /* A core burnt for nobody.
  *
- * Two servers, and not one client. The busy one asks all the same; whoever else wants that core
- * gets half of it. The other one sleeps until it is woken.
+ * Two servers run without a client. The busy one asks all the same, and another program on that
+ * core gets half of it. The second one sleeps until it is woken.
  *
  * Needs: linux alone
  * Servers: 02-busy-poll-nonblocking 05-epoll
@@ -18,7 +18,7 @@
 enum { ALONE_MS = 600 };
 
 /* The share of a core that we get when we want all of it, 0 to 1: the best of some short times,
- * since other programs may want some of it, too. */
+ * since other programs may want it, too. */
 static double share(int times)
 {
     volatile unsigned work = 0;
@@ -42,11 +42,11 @@ static void stay_on(size_t core)
     sched_setaffinity(0, sizeof one, &one); /* the server inherits it */
 }
 
-/* All of this happens on one core: the one where others leave the most. */
+/* All of this happens on one core: the one where other programs leave the largest share. */
 static void choose_core(void)
 {
     size_t best = 0, tried = 0;
-    double most = -1;
+    double best_share = -1;
     cpu_set_t all;
     sched_getaffinity(0, sizeof all, &all);
     for (size_t core = 0; core < CPU_SETSIZE && tried < 4; core++) {
@@ -54,8 +54,8 @@ static void choose_core(void)
             continue;
         stay_on(core);
         double got = share(1);
-        best = got > most ? core : best;
-        most = got > most ? got : most;
+        best = got > best_share ? core : best;
+        best_share = got > best_share ? got : best_share;
         tried++;
     }
     stay_on(best);
@@ -98,7 +98,7 @@ int main(int argc, char **argv)
 {
     double by_busy, by_epoll;
     if (argc < 3)
-        errx(2, "which servers?");
+        errx(2, "needs the paths of two servers");
     choose_core();
     double busy = measure(argv[1], &by_busy);
     double epoll = measure(argv[2], &by_epoll);

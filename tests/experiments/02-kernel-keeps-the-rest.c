@@ -1,11 +1,12 @@
 /* What is kept for clients that never read, and by whom.
  *
- * They send and send. The server keeps its promise: at most 64 KiB unsent for each, and meanwhile
- * it does not read. But its kernel receives on until the receive buffer is full, and holds the echo
- * in the send buffer. Both grow by themselves, to megabytes, and are in no figure of the process.
- * Who sets their sizes bounds them: by SO_RCVBUF and SO_SNDBUF on the listener, from which the
- * connections inherit (the kernel takes twice the number, for its own bookkeeping), or for all by
- * net.ipv4.tcp_rmem and tcp_wmem. Our server has no option for that, so we borrow its descriptors.
+ * The clients send and send. The server keeps its promise: at most 64 KiB unsent for each, and
+ * meanwhile it does not read. But its kernel receives on until the receive buffer is full, and
+ * holds the echo in the send buffer. Both grow by themselves, to megabytes, and are in no figure of
+ * the process. You bound them by setting their sizes: by SO_RCVBUF and SO_SNDBUF on the listener,
+ * from which the connections inherit (the kernel doubles the number, for its own bookkeeping), or
+ * for all programs by net.ipv4.tcp_rmem and tcp_wmem. Our server has no option for that, so we
+ * borrow its descriptors.
  *
  * Needs: linux
  * Servers: 02-busy-poll-nonblocking
@@ -28,7 +29,7 @@ enum {
     CLIENTS = 8,
     BUFFER_KB = 64,
     SERVER_KB = 2 * 64,       /* its memory is counted in pages, and not to the last one */
-    KERNEL_KB = 8 * BUFFER_KB /* two buffers, both doubled, and what a last segment is too large */
+    KERNEL_KB = 8 * BUFFER_KB /* two buffers, both doubled, and a last segment that is too large */
 };
 
 /* The clients' ends of the connections, then the server's. */
@@ -102,8 +103,8 @@ static void connect_clients(struct server *server)
     }
 }
 
-/* Sends until for some time no end of any connection has had room, or this goes beyond any buffer.
- * Returns how many kB. */
+/* Sends until no end has had room for some time, or more is sent than any buffer takes. Returns how
+ * many kB. */
 static long send_until_stuck(void)
 {
     static const char bytes[65536];
@@ -121,7 +122,7 @@ static long send_until_stuck(void)
     return total / 1024;
 }
 
-/* In the receive buffers and the send buffers of the server's ends; kB. */
+/* What is in the receive buffers and the send buffers of the server's ends; kB. */
 static long kept_by_kernel(void)
 {
     long total = 0;
@@ -161,7 +162,7 @@ static void measure(const char *path, bool bounded)
 int main(int argc, char **argv)
 {
     if (argc < 2)
-        errx(2, "which server?");
+        errx(2, "needs the path of a server");
     measure(argv[1], false);
     measure(argv[1], true);
     return experiment_failed;

@@ -5,8 +5,8 @@
  *         if (sent < 0)
  *             break;                 "EAGAIN is harmless, go on"
  *
- * It is harmless when reading, where nothing was lost. When writing, the rest of the buffer is. A
- * client that reads while it writes may never notice; one that writes first, does.
+ * It is harmless when reading, where nothing was lost. When writing, the rest of the buffer is
+ * lost. A client that reads while it writes may never notice. A client that writes first does.
  *
  * Expect:
  *   the client sent 40000000 bytes, and got <n> back: <n> are lost

@@ -1,7 +1,7 @@
 /* How much must be read before a full pipe, or a full socket, is writable again.
  *
- * Not one byte. A pipe waits for a whole page, and a TCP socket until a third of its send buffer is
- * free: whoever is woken shall find room for something worth writing.
+ * One byte is not enough. A pipe waits for a whole page, and a TCP socket until a third of its send
+ * buffer is free, so that a woken writer finds room for something worth writing.
  *
  * Needs: linux
  *
@@ -19,7 +19,7 @@ static bool writable(int fd)
     return poll(&entry, 1, 0) == 1;
 }
 
-/* Fills it, then reads it so many bytes at a time until there is room again. */
+/* Fills it, then reads step bytes at a time until there is room again. */
 static size_t until_writable(const char *what, int reader, int writer, size_t step)
 {
     static char bytes[4096];

@@ -35,7 +35,7 @@ static void serve(volatile int descriptor)
 
     printf("before: is_admin = %ld\n", *is_admin);
     fflush(stdout);
-    FD_SET(descriptor, &session.watched); /* wrong on purpose: nobody has looked at the number */
+    FD_SET(descriptor, &session.watched); /* wrong on purpose: the number is not checked */
     printf("after FD_SET(%d, &watched): is_admin = %ld\n", descriptor, *is_admin);
     fflush(stdout);
     _exit(*is_admin == 1 ? 0 : 1);

@@ -3,7 +3,7 @@
  * It is the size of the C library's fd_set. The kernel takes any length: select()'s first argument
  * says how many bits there are. So recompiling the kernel changes nothing. Neither does defining
  * FD_SETSIZE with glibc, which ignores it (Windows, macOS and the BSDs do not). What works is
- * a bitmap of one's own; better still is poll().
+ * a bitmap of your own; better still is poll().
  *
  * Needs: linux
  * Build:
@@ -44,7 +44,7 @@ static bool readable(int fd)
 
 int main(void)
 {
-    int ends[2], most = descriptors(), high = most > HIGH ? HIGH : most - 1;
+    int ends[2], limit = descriptors(), high = limit > HIGH ? HIGH : limit - 1;
 
     printf("FD_SETSIZE is %d, an fd_set has %d bytes, a long %d bits\n", (int)FD_SETSIZE,
            (int)sizeof(fd_set), (int)LONG_BITS);

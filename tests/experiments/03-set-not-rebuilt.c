@@ -1,8 +1,8 @@
 /* The set that select() has answered is not the set that was asked.
  *
- * select() clears every bit that is not ready. Whoever passes the same set again has lost those who
- * had nothing to say. On Linux the timeout is overwritten, too, with what was left of it: passed
- * again, it gets shorter each time, and in the end select() never sleeps.
+ * select() clears every bit that is not ready. A program that passes the same set again has lost
+ * the clients that had nothing to say. On Linux the timeout is overwritten, too, with what was left
+ * of it: passed again, it gets shorter each time, and in the end select() never sleeps.
  *
  * Needs: linux
  *

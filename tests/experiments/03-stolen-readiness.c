@@ -1,8 +1,8 @@
 /* select() says "ready", and accept() sleeps all the same.
  *
  * Two threads share a listener, and select() tells both that a client waits: it was true when they
- * were told. One of them accepts. For the other one nothing is left: on a blocking listener it
- * sleeps in accept() until somebody else connects, whoever else it has to serve.
+ * were told. One of them accepts. Nothing is left for the other one: on a blocking listener it
+ * sleeps in accept() until another client connects, and serves nobody meanwhile.
  *
  * Expect:
  *   blocking:     both are told, one accepts; the other sleeps until a second client comes
@@ -28,12 +28,12 @@ static bool ready(void)
     return select(listener + 1, &set, NULL, NULL, &(struct timeval){.tv_sec = 10}) == 1;
 }
 
-/* Returns whether it has become so in time. */
-static bool await(atomic_bool *so, int ms)
+/* Returns whether the flag is set in time. */
+static bool await(atomic_bool *flag, int ms)
 {
-    for (; !*so && ms > 0; ms--)
+    for (; !*flag && ms > 0; ms--)
         pause_ms(1);
-    return *so;
+    return *flag;
 }
 
 static void *other(void *unused)
@@ -67,7 +67,7 @@ static bool sleeps(const char *name, bool blocks)
     taken = true;
     expect(both && ours >= 0 && await(&accepting, LONG_MS), "both are told, and one accepts");
     if (!await(&returned, blocks ? PATIENCE_MS : LONG_MS))
-        second = connect_to(port_of(listener)); /* without this it would sleep for ever */
+        second = connect_to(port_of(listener)); /* without this it would sleep forever */
     pthread_join(thread, NULL);
 
     bool slept = second >= 0 && client >= 0 && waited * 1000 >= PATIENCE_MS;

@@ -1,10 +1,10 @@
 /* FD_SET() past the end of the set: what finds it?
  *
- * AddressSanitizer asks whether a byte is anybody's. Behind each variable it keeps a strip, the red
- * zone, that is nobody's. Descriptor 1024 lands there; 1500 and 9000 land behind it, in the next
- * variable. Between two members of a struct there is no red zone. The check of bounds and
- * _FORTIFY_SOURCE look at the number itself, so they find all. (By itself the former only reports.
- * Of a set that it knows by a pointer alone, gcc's checks none without -fsanitize=bounds-strict.)
+ * AddressSanitizer asks whether a byte belongs to a variable. Behind each variable it keeps a strip
+ * that belongs to none, the red zone. Descriptor 1024 lands there; 1500 and 9000 land behind it, in
+ * the next variable. Between two members of a struct there is no red zone. The check of bounds and
+ * _FORTIFY_SOURCE look at the number itself, so they find all. (The check of bounds only reports.
+ * gcc's does not check a set behind a pointer, unless by -fsanitize=bounds-strict.)
  *
  * Needs: linux asan bounds
  * Build: -O2 -U_FORTIFY_SOURCE
@@ -28,7 +28,7 @@
 #include <sys/wait.h>
 
 /* Compilers keep the order of these or turn it round: a large neighbour follows the set anyway.
- * None is static, so a compiler has to reckon with others who look at them. */
+ * None is static, so a compiler must expect that other code looks at them. */
 struct neighbour {
     char bytes[4096];
 } one_side;
@@ -48,14 +48,14 @@ static bool changed(const void *memory, size_t length)
     return false;
 }
 
-/* In a process of its own; its status is 0 if it lives on and somebody else's memory is changed. */
+/* Runs in a process of its own. Its status is 0 if it lives on and another variable is changed. */
 static void set_bit(volatile int descriptor, bool in_struct)
 {
     if (in_struct)
-        FD_SET(descriptor, &session.watched); /* wrong on purpose: nobody has looked */
+        FD_SET(descriptor, &session.watched); /* wrong on purpose: not checked */
     else
         FD_SET(descriptor, &watched);
-    fflush(NULL); /* one of those others */
+    fflush(NULL); /* such other code */
     _exit(!changed(&one_side, sizeof one_side) && !changed(&other_side, sizeof other_side) &&
           !changed(&session.is_admin, sizeof session.is_admin));
 }
@@ -80,7 +80,7 @@ static const char *what_happens(int descriptor, bool in_struct)
     close(said[1]);
     bool silent = read(said[0], &byte, 1) == 0;
     for (char rest[4096]; read(said[0], rest, sizeof rest) > 0;)
-        ; /* else it might be killed by the pipe */
+        ; /* or the pipe might kill it */
     close(said[0]);
     if (waitpid(child, &status, 0) < 0)
         err(1, "waitpid");
@@ -96,7 +96,7 @@ int main(void)
                *far = what_happens(9000, false), *inside = what_happens(FD_SETSIZE, true);
     printf("%d: %s, 1500: %s, 9000: %s, %d in a struct: %s\n", FD_SETSIZE, first, next, far,
            FD_SETSIZE, inside);
-    expect(strcmp(first, "harmless") && strcmp(next, "harmless"), "memory of others is changed");
+    expect(strcmp(first, "harmless") && strcmp(next, "harmless"), "other memory is changed");
     expect(!strcmp(next, far) && !strcmp(next, inside), "what finds one of the rest finds all");
     expect(strcmp(next, "found") || !strcmp(first, "found"),
            "the first one is the easiest to find");

@@ -1,8 +1,8 @@
 /* select() says "writable", and send() blocks all the same.
  *
  * Writable means that there is room for something, not for everything. On a blocking socket send()
- * waits until the last byte has found room, and with it the only thread. So a server that asks
- * select() still needs O_NONBLOCK, and must keep what was not taken.
+ * waits until the last byte has found room, and the only thread waits with it. So a server that
+ * asks select() still needs O_NONBLOCK, and must keep what was not taken.
  *
  * Expect:
  *   select(): writable
@@ -38,7 +38,7 @@ int main(void)
 
     bool before = writable(blocking.server);
     printf("select(): %swritable\n", before ? "" : "not ");
-    /* Without this it would wait for ever: the client does not read. */
+    /* Without this it would wait forever: the client does not read. */
     struct timeval patience = {.tv_usec = 300000};
     setsockopt(blocking.server, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     double begin = now();

@@ -3,7 +3,7 @@
  * POLLHUP needs both directions to be closed. A client that leaves closes one: then poll() says
  * POLLIN, and read() says 0. And POLLHUP, POLLERR and POLLNVAL come unasked, so that a descriptor
  * watched for nothing is not silent: a loop that only stops asking will spin. (select() says none
- * of this: because of one closed descriptor it fails for everybody.)
+ * of this: because of one closed descriptor it fails for all.)
  *
  * Needs: linux
  *

@@ -2,7 +2,7 @@
  *
  * eventfd(), timerfd_create(), signalfd() and inotify_init() make descriptors of Linux's own, out
  * of a count, a time, a signal, a change of a file. They are not epoll's: each becomes readable,
- * and whichever call one waits with says so.
+ * and any of the three calls says so.
  *
  * Needs: linux
  *
@@ -55,7 +55,7 @@ static const char *in(bool ready)
     return ready ? "IN" : "-";
 }
 
-/* Says what each call says of all of them, and whether that was the same everywhere. */
+/* Prints what each call says of these descriptors. All three must say the same. */
 static void look(const char *when, const int *fd, int count, bool wanted)
 {
     bool by_poll = wanted, by_select = wanted, by_epoll = wanted;

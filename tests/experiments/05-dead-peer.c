@@ -69,8 +69,8 @@ static bool may_filter(void)
     return may;
 }
 
-/* Some kernels let only the network's administrator filter TCP. In a network of their own, others
- * may be that. */
+/* Some kernels let only the network's administrator filter TCP. Any user may be that in a network
+ * namespace. */
 static bool network_of_my_own(void)
 {
     struct ifreq up = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
@@ -108,7 +108,7 @@ static void begin(struct watched *w)
         ; /* more than the peer has room for */
 }
 
-/* Nobody of them says anything, so whoever is ready has ended. */
+/* No peer says anything, so a connection that is ready has ended. */
 static void watch(double start)
 {
     struct pollfd entries[CASES];

@@ -2,7 +2,7 @@
  *
  * epoll watches what the descriptor stands for, not the number. While a dup(), or a forked child,
  * holds the same socket open, close() ends nothing: events go on coming, under a number that is
- * closed or means somebody else, and there is no way left to remove them.
+ * closed or belongs to another connection, and there is no way left to remove them.
  *
  * Needs: linux
  *
@@ -24,7 +24,7 @@ static int next(int epoll)
     return epoll_wait(epoll, &event, 1, 50) == 1 ? event.data.fd : -1;
 }
 
-/* A watched client, closed on our side, who then speaks. */
+/* Watches a client, closes its connection on our side, and lets the client speak. */
 static int watched(int epoll, bool duplicate, bool remove_first, struct pair *pair)
 {
     struct epoll_event event = {.events = EPOLLIN};

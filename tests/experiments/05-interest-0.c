@@ -1,9 +1,10 @@
 /* Interest 0 is not silence.
  *
- * Who wants to hear nothing of a connection for a while may set its interest to 0: the registration
- * stays. But EPOLLHUP and EPOLLERR are reported to everybody, asked for or not. So a client that
- * is lost meanwhile lets each epoll_wait() return at once, and a loop that has put it aside burns a
- * core. A listener is safe: nobody can reset it. Else EPOLL_CTL_DEL helps, at the price of a call.
+ * A server that wants to hear nothing of a connection for a while may set its interest to 0: the
+ * registration stays. But EPOLLHUP and EPOLLERR are always reported, asked for or not. So a client
+ * that is lost meanwhile lets each epoll_wait() return at once, and a loop that has put it aside
+ * burns a core. EPOLL_CTL_DEL helps, at the price of a call. A listener is safe: no client can
+ * reset it.
  *
  * Needs: linux
  *
@@ -33,7 +34,7 @@ static void put_aside(int fd, bool remove)
         err(1, "epoll_ctl");
 }
 
-/* Of some calls, each with a little patience: how many find an event. */
+/* Returns how many of some calls find an event, each with a little patience. */
 static int look(const char *what)
 {
     uint32_t seen = 0;

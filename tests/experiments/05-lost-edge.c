@@ -73,7 +73,7 @@ int main(void)
     watch(epoll, EPOLL_CTL_MOD, pair.server, EPOLLIN | EPOLLET);
     int modified = serve(epoll);
     printf("EPOLL_CTL_MOD with the same events: %d event, %d of 4097\n", modified, echoed);
-    expect(more == 1 && modified == 1 && echoed == 3072, "what comes new is a new edge");
+    expect(more == 1 && modified == 1 && echoed == 3072, "new bytes are a new edge");
     claim("Edge-triggered tells once", "partly", (edge == 1) + (more == 0) + (modified == 0), 3,
           "left alone: %d; after a new byte: %d more; after EPOLL_CTL_MOD: %d more", edge, more,
           modified);

@@ -1,7 +1,7 @@
 /* EPOLLOUT, asked for all the time.
  *
- * A socket is writable nearly always. Who watches for it without having anything to send is woken
- * without end, and never sleeps. (It took the articles' servers one line.)
+ * A socket is nearly always writable. A server that watches for that with nothing to send is woken
+ * again and again, and never sleeps. (It took the articles' servers one line.)
  *
  * Needs: linux
  *
@@ -46,7 +46,7 @@ static struct seen watch(const char *name, uint32_t events)
     return seen;
 }
 
-/* How much of a core the second gets is for its neighbours to say: so look whether it sleeps. */
+/* Other programs decide how much of a core the second one gets, so we ask whether it sleeps. */
 int main(void)
 {
     struct seen asleep = watch("EPOLLIN:         ", EPOLLIN);

@@ -1,10 +1,10 @@
 /* Several threads that wait on one epoll, and bytes that change places.
  *
  * As long as there is something to read, level-triggered epoll tells every thread that asks. So two
- * of them may read from one connection, one after the other, and nobody orders what they send. Here
- * the first is held up between its recv() and its send(), until the second has sent. EPOLLONESHOT
- * keeps the others off a connection until its thread arms it again; and who forgets that never
- * hears of it any more.
+ * of them may read from one connection, one after the other, and nothing orders what they send.
+ * Here the first is held up between its recv() and its send(), until the second has sent.
+ * EPOLLONESHOT keeps other threads off a connection until its thread arms it again. If that thread
+ * forgets it, no thread hears of the connection again.
  *
  * Needs: linux
  *
@@ -29,7 +29,7 @@ static void serve(int fd)
     char byte;
     if (recv(fd, &byte, 1, MSG_DONTWAIT) != 1)
         return; /* the other one was faster */
-    /* With EPOLLONESHOT nobody else can come: a moment is enough to show it. */
+    /* With EPOLLONESHOT no other thread can come: a moment is enough to show it. */
     int patience_ms = watched.events & EPOLLONESHOT ? 200 : 10000;
     for (int ms = 0; byte == 'A' && !second_sent && ms < patience_ms; ms++)
         pause_ms(1);
@@ -85,6 +85,6 @@ int main(void)
     expect(hears("level-triggered:", EPOLLIN, false, "BA"), "bytes change places");
     expect(hears("EPOLLONESHOT:", EPOLLIN | EPOLLONESHOT, true, "AB"), "one thread at a time");
     expect(hears("EPOLLONESHOT, not armed again:", EPOLLIN | EPOLLONESHOT, false, "A"),
-           "whoever is not armed again is forgotten");
+           "a connection that is not armed again is forgotten");
     return experiment_failed;
 }

@@ -1,8 +1,9 @@
 /* "Read until EAGAIN", and a client that never lets it come.
  *
- * Edge-triggered handlers have to go on until EAGAIN. Who does it in one go belongs to the fastest
- * client: as long as that one sends, nobody else gets a turn. Here it sends for half a second,
- * while another client asks for one byte. One turn each, round and round, costs nothing.
+ * Edge-triggered handlers have to go on until EAGAIN. A server that does so in one go belongs to
+ * the fastest client: as long as that one sends, no other client gets a turn. Here it sends for
+ * half a second, while another client asks for one byte. One turn each, round and round, costs
+ * nothing.
  *
  * Needs: linux
  *
@@ -29,7 +30,7 @@ static void check(const char *bytes, ssize_t length) /* what a server does with 
     sum = s;
 }
 
-/* In a process of its own: sends as fast as the kernel takes it. */
+/* Starts a process that sends as fast as the kernel takes it. */
 static pid_t start_fast_client(int fd)
 {
     static const char bytes[64 * PIECE];
@@ -105,7 +106,7 @@ static struct other try(const char *name, bool until_eagain)
     return other;
 }
 
-/* Beside busy programs, one answer may take long in either way: but not each of them. */
+/* Beside busy programs one answer may take long in either way, but not each of them. */
 int main(void)
 {
     struct other starved = try("until EAGAIN in one go:", true);

@@ -1,7 +1,7 @@
 /* An edge-triggered listener, and one accept() for each event.
  *
- * Twenty clients connect while the server is busy. To an edge-triggered listener that is one edge:
- * who accepts one client has nineteen left, who are connected as far as they know, and wait.
+ * Twenty clients connect while the server is busy. To an edge-triggered listener that is one edge.
+ * A server that accepts one client leaves nineteen. They believe that they are connected, and wait.
  *
  * Needs: linux
  *
@@ -18,7 +18,7 @@
 enum { CLIENTS = 20 };
 
 /* connect() may return a moment before the listener has the client. For a listener tcpi_unacked is
- * the number of those who wait. */
+ * the number of waiting clients. */
 static void await_clients(int listener)
 {
     struct tcp_info info = {0};

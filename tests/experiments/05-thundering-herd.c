@@ -1,14 +1,14 @@
 /* Eight processes that wait for clients at one port, and how many of them a client wakes.
  *
  * Each epoll that watches a listener has a callback on its wait queue, and a client calls them
- * all: eight wake up, one accepts. Some of the others find out inside epoll_wait(), which looks
- * again and sleeps on; to those who are nearly as fast as the first accept() says EAGAIN.
+ * all: eight wake up, one accepts. Some of the rest find out inside epoll_wait(), which looks again
+ * and sleeps on. Those that are nearly as fast as the first get EAGAIN from accept().
  * With EPOLLEXCLUSIVE the kernel stops at the first on the queue whose process sleeps: while there
  * is little to do, always the same. With SO_REUSEPORT each has a listener of its own, and a hash
- * chooses. Who sleeps in accept() is woken alone, and next time queues behind the others.
+ * chooses. A process that sleeps in accept() is woken alone, and next time queues behind the rest.
  *
- * Each client comes when all are asleep again. So whoever was woken, in vain or not, has gone to
- * sleep once more, and the kernel counts that: voluntary_ctxt_switches in /proc/PID/status.
+ * Each client comes when all are asleep again. So a process that was woken, in vain or not, has
+ * gone to sleep once more, and the kernel counts that: voluntary_ctxt_switches in /proc/PID/status.
  *
  * Needs: linux
  *
@@ -137,7 +137,7 @@ static void stop(struct worker *worker, enum how how)
     }
 }
 
-/* Clients, one by one. Returns how often they woke somebody. */
+/* Connects clients, one by one. Returns how many processes they woke, all in all. */
 static int connect_all(struct worker *worker)
 {
     int woken = 0;
@@ -153,21 +153,21 @@ static int connect_all(struct worker *worker)
     return woken;
 }
 
-static void run(const char *name, enum how how, int expected, int at_least, int at_most)
+static void run(const char *name, enum how how, int expected, int min, int max)
 {
     struct worker worker[WORKERS] = {0};
-    int most = 0;
+    int busiest = 0;
     start(worker, how);
     int woken = (connect_all(worker) + CLIENTS / 2) / CLIENTS;
     stop(worker, how);
     for (int i = 0; i < WORKERS; i++)
-        most = accepted[i] > most ? accepted[i] : most;
-    const char *share = most >= NEARLY_ALL  ? "nearly all"
-                        : most <= AN_EIGHTH ? "an eighth"
-                                            : "some";
+        busiest = accepted[i] > busiest ? accepted[i] : busiest;
+    const char *share = busiest >= NEARLY_ALL  ? "nearly all"
+                        : busiest <= AN_EIGHTH ? "an eighth"
+                                               : "some";
     printf("%-20s a client wakes %d of %d; the busiest accepts %s\n", name, woken, WORKERS, share);
-    expect(woken == expected, "how many wake up");
-    expect(most >= at_least && most <= at_most, "who accepts");
+    expect(woken == expected, "so many wake up");
+    expect(busiest >= min && busiest <= max, "the busiest accepts so many");
 }
 
 int main(void)

@@ -3,8 +3,8 @@
  * The client sends one byte at a time, and after each of them the server's process is stopped and
  * continued. Now and then the stop finds it at the beginning of a recv(). An ordinary byte is
  * returned all the same. Where an urgent byte is next (SO_OOBINLINE, so it is one of the stream),
- * Linux looks for pending signals first, and says EAGAIN to a non-blocking socket. Who is told of
- * levels calls again. Who is told of edges waits for the next one.
+ * Linux looks for pending signals first, and says EAGAIN to a non-blocking socket. A
+ * level-triggered server is told again. An edge-triggered one waits for the next edge.
  *
  * Needs: linux
  *
@@ -21,7 +21,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-enum { FEWEST = 2000, MOST = 1000000 };
+enum { SENT_MIN = 2000, SENT_MAX = 1000000 };
 
 struct tally { /* in a page that both processes see */
     atomic_int received, lies;
@@ -67,7 +67,7 @@ static int lies_among(int flags)
         close(pair.client);
         receive(pair.server, tally);
     }
-    for (int sent = 0; sent < FEWEST || (flags && tally->lies == 0 && sent < MOST); sent++) {
+    for (int sent = 0; sent < SENT_MIN || (flags && tally->lies == 0 && sent < SENT_MAX); sent++) {
         if (send(pair.client, "x", 1, flags) != 1)
             err(1, "send");
         stop_and_continue(receiver, sent % 200);

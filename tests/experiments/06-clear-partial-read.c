@@ -78,7 +78,7 @@ int main(void)
     printf("EV_ADD once more: an event with data = %ld\n", again);
     expect(events == 3, "a level is reported while it lasts");
     expect(first == 10 && after_first < 0, "with EV_CLEAR the rest is not reported");
-    expect(second == 7 && after_second < 0, "what comes new is reported, with all that is unread");
+    expect(second == 7 && after_second < 0, "new bytes are reported, with all that is unread");
     expect(again == 3, "to add it again looks at the socket");
     claim("EV_CLEAR with all filters passed on each call works", "true", again == 3, 1,
           "added again, what was left unread is reported again: %s", again < 0 ? "no" : "yes");

@@ -21,7 +21,7 @@ static int change_count;
 
 static void note(int fd, int filter, int flags)
 {
-    struct kevent *next = &changes[change_count++]; /* EV_SET may evaluate it often */
+    struct kevent *next = &changes[change_count++]; /* EV_SET may evaluate this more than once */
     EV_SET(next, (uintptr_t)fd, (short)filter, (unsigned short)flags, 0, 0, 0);
 }
 

@@ -1,9 +1,9 @@
 /* A handler that sleeps, and everybody waits.
  *
- * A reactor's handlers run in one thread, one after the other. One that sleeps, in a database call,
- * in getaddrinfo(), in a long computation, holds up every client, whatever it is that the loop
- * waits with. Here somebody asks a database that takes a second, and ten others ask for one byte
- * meanwhile. The remedy is a thread for such work, 07-reactor/pool.h: the loop goes on.
+ * A reactor's handlers run in one thread, one after the other. A handler that sleeps, in a database
+ * call, in getaddrinfo(), in a long computation, holds up every client, on every backend. Here one
+ * client asks a database that takes a second, and ten others ask for one byte meanwhile. The remedy
+ * is a thread for such work, 07-reactor/reactor/pool.h: the loop goes on.
  *
  * Nothing is timed: the ten are counted before the database answers.
  *
@@ -85,7 +85,7 @@ static void stop(void *reactor)
     reactor_stop(reactor);
 }
 
-/* In a thread of its own: the clients, and the database. */
+/* Runs in a thread of its own, as the clients and the database. */
 static void *outside(void *reactor)
 {
     char byte = 'x';
@@ -130,7 +130,7 @@ static void serve(const char *how)
 int main(void)
 {
     serve("the handler asks the database itself");
-    expect(meanwhile == 0 && afterwards == CLIENTS, "everybody waits for the one");
+    expect(meanwhile == 0 && afterwards == CLIENTS, "all wait for the one");
     int blocked = meanwhile;
     in_a_thread = true;
     serve("it lets a thread of the pool ask");

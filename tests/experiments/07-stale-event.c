@@ -6,8 +6,8 @@
  * descriptor, so the next two get the numbers of the old ones. The second event was for an old
  * player, and ends the new game.
  *
- * 07-reactor runs the same game with the same handler, and nobody is thrown out: dispatch() passes
- * over events for whoever was added since the wait.
+ * 07-reactor runs the same game with the same handler, and nobody is thrown out: dispatch() drops
+ * events for descriptors that were added since the wait.
  *
  * Needs: linux reactor
  *
@@ -46,8 +46,8 @@ static void next_game(void)
     }
 }
 
-/* Nobody says anything in this game: whoever is ready is lost. True of the one whom the event was
- * meant for. */
+/* No player says anything in this game, so a player who is ready is lost. That is true of the
+ * player for whom the event was meant. */
 static void end_game(void)
 {
     games++;
@@ -67,7 +67,8 @@ static void on_player(struct reactor *unused, int fd, unsigned ready, void *argu
     reactor_stop(reactor); /* when this turn is over */
 }
 
-/* A game, two who wait, and then both players are lost, before anybody looks. */
+/* Starts a game while two more clients wait. Then both players are lost, before the server looks.
+ */
 static void begin(void)
 {
     games = players = 0;
@@ -78,7 +79,7 @@ static void begin(void)
     next_game();
     for (int i = 0; i < 2; i++) {
         close_with_reset(client[i]);
-        dup2(listener, client[i]); /* clients live elsewhere: this number is not to be free */
+        dup2(listener, client[i]); /* the number must not be free: real clients live elsewhere */
         await_arrival(player[i]);
     }
 }
@@ -109,12 +110,12 @@ static void naive_loop(void)
     int count = epoll_wait(epoll, batch, 8, 10000);
     for (int i = 0; i < count; i++)
         if (batch[i].data.fd == player[0] || batch[i].data.fd == player[1])
-            end_game(); /* wrong on purpose: is it still the same one who has the number? */
+            end_game(); /* wrong on purpose: another player may have the number by now */
     int left = end();
     printf("a naive loop on epoll: a batch of %d events ended %d games, %d of 2 new players are "
            "left\n",
            count, games, left);
-    expect(count == 2 && games == 2 && left == 0, "an event reaches whoever has the number");
+    expect(count == 2 && games == 2 && left == 0, "an event reaches the player who has the number");
     close(epoll);
 }
 
@@ -129,7 +130,7 @@ static void on_reactor(const char *backend)
     int left = end();
     printf("07-reactor on %s: a turn ended %d game%s, %d of 2 new players are left\n", backend,
            games, games == 1 ? "" : "s", left);
-    expect(games == 1 && left == 2, "an event reaches whom it was meant for, or nobody");
+    expect(games == 1 && left == 2, "an event reaches the player for whom it was meant, or nobody");
     reactor_destroy(reactor);
 }
 

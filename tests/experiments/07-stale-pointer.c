@@ -1,10 +1,10 @@
 /* An event whose pointer leads to freed memory.
  *
  * epoll_wait() returns a batch. Two clients are in it; the first one's handler closes the second
- * (a chat server that throws somebody out), and frees what belongs to it. The second event is still
+ * (a chat server that throws a client out), and frees what belongs to it. The second event is still
  * in the batch, with a pointer to what was freed. The address sanitizer sees it each time; without
- * it the program goes on with whatever is in that memory by then. 07-reactor's dispatch leaves such
- * events out.
+ * it the program goes on with whatever is in that memory by then. 07-reactor's dispatch() drops
+ * such events.
  *
  * Needs: linux asan
  * Build: -g -fsanitize=address
@@ -64,7 +64,7 @@ static void naive_loop(void)
         if (i == 1)
             printf("the next event of the batch is B's\n");
         fflush(stdout);
-        handle(event[i].data.ptr); /* wrong on purpose: is it still there? */
+        handle(event[i].data.ptr); /* wrong on purpose: it may be freed by now */
     }
 }
 

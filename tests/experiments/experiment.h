@@ -33,7 +33,7 @@ enum { SKIPPED = 77 };
 
 static int experiment_failed;
 
-/* What must be so if the experiment shows what it is there to show. */
+/* The experiment has failed if this is not so. */
 static inline void expect(bool so, const char *what)
 {
     if (so)
@@ -48,8 +48,9 @@ static inline void skip(const char *why)
     exit(SKIPPED);
 }
 
-/* A row of docs/claims.md, by its words; the verdict on it there; of how many parts of it how many
- * held; and what was measured, for tests/book/claims, which names a file in $CLAIMS. */
+/* Checks a row of docs/claims.md. text: its words; verdict: what the row says of it; held: how many
+ * of its parts are true. The rest is what was measured, for tests/book/claims, which names a file
+ * in $CLAIMS. */
 __attribute__((format(printf, 5, 6))) static inline void
 claim(const char *text, const char *verdict, int held, int parts, const char *measured, ...)
 {
@@ -91,7 +92,7 @@ static inline void pause_ms(int ms)
     nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
 }
 
-/* Waits until what somebody sent, or did, has arrived: also on a machine that has much to do. */
+/* Waits until what the peer sent, or did, has arrived, also on a busy machine. */
 static inline void await_arrival(int fd)
 {
     struct pollfd entry = {.fd = fd, .events = POLLIN};

@@ -18,7 +18,7 @@ static inline const char *name_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* On a free port; returns when it is ready. It ends with us. */
+/* Starts it on a free port, and returns when it is ready. It ends with us. */
 static inline struct server start_server(const char *path)
 {
     struct server server;

@@ -1,4 +1,4 @@
-/* A network of one's own, where loopback carries nothing but this process and its children. */
+/* A private network, where loopback carries nothing but this process and its children. */
 #ifndef NETWORK_H
 #define NETWORK_H
 
