@@ -206,7 +206,7 @@ def show(line):
 # ---- the verdict ----
 
 def again(record, single):
-    """The command that runs this alone."""
+    """The command that runs this test alone."""
     command = ['tests/run', '--only', name_of(record)]
     if '::' in single: # Criterion's
         command += ['--filter', single.split()[0].rstrip(':').replace('::', '/')]

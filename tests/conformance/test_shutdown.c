@@ -26,14 +26,14 @@ Test(clause7_shutdown, sigterm_without_clients)
 {
     server_start();
     server_signal(SIGTERM);
-    server_must_end_well("clause 7: nobody to wait for", SOON_MS);
+    server_must_end_well("clause 7: there is no client", SOON_MS);
 }
 
 Test(clause7_shutdown, sigint_without_clients)
 {
     server_start();
     server_signal(SIGINT);
-    server_must_end_well("clause 7: nobody to wait for", SOON_MS);
+    server_must_end_well("clause 7: there is no client", SOON_MS);
 }
 
 /* The clients get what they are owed, then EOF, soon after the signal, and not only after the

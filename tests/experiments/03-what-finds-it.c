@@ -3,8 +3,8 @@
  * AddressSanitizer asks whether a byte belongs to a variable. Behind each variable it keeps a strip
  * that belongs to none, the red zone. Descriptor 1024 lands there; 1500 and 9000 land behind it, in
  * the next variable. Between two members of a struct there is no red zone. The check of bounds and
- * _FORTIFY_SOURCE look at the number itself, so they find all. (The check of bounds only reports.
- * gcc's does not check a set behind a pointer, unless by -fsanitize=bounds-strict.)
+ * _FORTIFY_SOURCE look at the number itself, so they find all. (By default the check of bounds only
+ * reports. gcc's checks a set behind a pointer only with -fsanitize=bounds-strict.)
  *
  * Needs: linux asan bounds
  * Build: -O2 -U_FORTIFY_SOURCE

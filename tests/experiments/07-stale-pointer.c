@@ -85,7 +85,8 @@ int main(void)
     close(ends[1]);
     FILE *report = fdopen(ends[0], "r");
     while (report && fgets(line, sizeof line, report))
-        found |= strstr(line, "heap-use-after-free") != NULL;
+        if (strstr(line, "heap-use-after-free"))
+            found = true;
     wait(&status);
     if (found)
         printf("AddressSanitizer: heap-use-after-free\n");

@@ -28,7 +28,8 @@ long injected(void)
         return hits->count;
     FILE *log = fopen(log_name, "r");
     while (log && fgets(line, sizeof line, log))
-        count += strstr(line, "INJECTED)") != NULL;
+        if (strstr(line, "INJECTED)"))
+            count++;
     if (log)
         fclose(log);
     return count;

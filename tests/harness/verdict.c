@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 const char *const verdict_names[] = {"pass", "FAIL", "skipped", "by design", "none"};
+enum { VERDICTS = sizeof verdict_names / sizeof *verdict_names };
 
 static int reason_pipe = -1; /* in a child: where the reason goes */
 
@@ -61,14 +63,13 @@ void trial_ended(struct trial *trial, int status, unsigned seconds)
     trial->reason[n > 0 ? n : 0] = '\0';
     close(trial->reason_pipe);
     trial->pid = 0;
-    trial->verdict = WIFEXITED(status) ? (enum verdict)WEXITSTATUS(status) : VERDICT_FAIL;
+    bool known = WIFEXITED(status) && WEXITSTATUS(status) < VERDICTS; /* not a sanitizer's, say */
+    trial->verdict = known ? (enum verdict)WEXITSTATUS(status) : VERDICT_FAIL;
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
         snprintf(trial->reason, sizeof trial->reason, "not over after %u s", seconds);
     else if (WIFSIGNALED(status))
         snprintf(trial->reason, sizeof trial->reason, "the test died of signal %d",
                  WTERMSIG(status));
-    else if (trial->verdict > VERDICT_NONE)
-        trial->verdict = VERDICT_FAIL; /* a sanitizer's exit status, say */
 }
 
 enum verdict trial_run(struct trial *trial, void (*run)(const void *), const void *argument,
