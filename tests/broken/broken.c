@@ -1,8 +1,8 @@
-/* A small echo server on poll(). With --defect NAME it has one defect of well-known teaching
- * code. Each defect stands here as an `if (defect == ...)`, so that you can see how little
- * it takes. With `--defect none` the server passes all tests; with any other, the test that ./check
- * names must fail: a test that cannot fail tests nothing. Never learn a server's structure from
- * here: the table is rebuilt for every poll(), which is simple, and slow. */
+/* A small echo server on poll(). With --defect NAME it has one defect of well-known teaching code.
+ * Each defect stands here as an `if (defect == ...)`, so that you can see how little it takes. With
+ * `--defect none` the server passes all tests; with any other, the test that ./check names must
+ * fail: a test that cannot fail tests nothing. Never learn a server's structure from here: the
+ * table is rebuilt for every poll(), which is simple, and slow. */
 #define _GNU_SOURCE /* POLLRDHUP */
 #include <errno.h>
 #include <fcntl.h>
@@ -250,8 +250,8 @@ static void begin_stop(void)
 
 /* ---- waiting ---- */
 
-/* With TRUSTS_FD_SET, FD_SET(FD_SETSIZE, ...) writes behind its argument. This file is compiled so
- * that the C library notices it and aborts; otherwise it would overwrite other variables. */
+/* Nothing guards FD_SET() here: FD_SET(FD_SETSIZE, ...) writes behind its argument. This file is
+ * compiled so that the C library notices and aborts; else other variables would be overwritten. */
 static int wait_by_select(int n)
 {
     fd_set readable, writable;

@@ -215,7 +215,7 @@ static pid_t flood(const struct client *c, int count, bool sends)
             (void)!recv(c[i].fd, bytes, sizeof bytes, 0);
 }
 
-/* How long the server has had a CPU. Where the system does not tell, the time has to do. */
+/* How long the server has had a CPU; the time, where the system does not tell. */
 static double cpu_had_ms(void)
 {
 #ifdef __APPLE__

@@ -72,8 +72,7 @@ static void fill(int pipe)
     close(fd);
 }
 
-/* Appends all that can be read, without the zeros that filled the pipe. Returns the text's length.
- */
+/* Appends all that can be read, but for the zeros that filled the pipe. Returns the length. */
 static size_t read_on(int pipe, char *text, size_t length, size_t size)
 {
     char bytes[4096];

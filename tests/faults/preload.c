@@ -75,10 +75,9 @@ ssize_t recv(int fd, void *bytes, size_t length, int flags)
     return syscall(SYS_recvfrom, fd, bytes, cut(length, receive_max), flags, NULL, NULL);
 }
 
-/* Acts as if earlier bytes still filled the send buffer. poll() does not know that, so a
- * non-blocking server asks again at once, and this slows it down: now and then only, because 03 and
- * 04 look at the signals once in a thousand turns. A blocking send() sleeps until a signal comes.
- */
+/* Acts as if earlier bytes still filled the send buffer. poll() does not know that, so a server
+ * asks again at once. We slow it down, but only now and then, because 03 and 04 look at the signals
+ * once in a thousand turns. A blocking send() sleeps until a signal comes. */
 static int no_room(int fd)
 {
     enum { SLOW_MS = 1, AT_ONCE = 32 };

@@ -43,8 +43,7 @@ static socklen_t server_address(struct sockaddr_storage *address)
     return sizeof *v4;
 }
 
-/* small: the size of its kernel buffers. segment: the size of the largest packet to it. 0: default.
- */
+/* small: the size of its kernel buffers. segment: the largest packet to it. 0: the default. */
 static bool connect_within(struct client *client, int small, int segment, int ms)
 {
     struct sockaddr_storage address;
@@ -328,8 +327,7 @@ void clients_echo(struct client *clients, int count, size_t length)
     }
 }
 
-/* Lets each client send more, up to limit. Returns how many still have more, and leaves them in p.
- */
+/* Lets each client send, up to limit. Returns how many still have more, and leaves them in p. */
 static int push_once(struct client *clients, int count, uint64_t limit, struct pollfd *p)
 {
     int unsatisfied = 0;

@@ -63,8 +63,7 @@ bool server_gets_ready(void);
 void server_stop(void); /* SIGTERM, and it must end well within 1.5 s */
 /* Ends the server in a test that does not ask how it ends. SIGTERM gives it 1.5 s to end in order,
  * as coverage and the sanitizers need it, then SIGKILL ends it. Only clause 7's tests judge how a
- * server ends: here it fails only if it had ended before, or if its sanitizer has found something.
- */
+ * server ends: here it fails only if it had ended before, or if its sanitizer found something. */
 void server_dismiss(void);
 void server_signal(int signal);
 void server_pause(void);   /* SIGSTOP, and it has stopped when this returns */
