@@ -11,49 +11,44 @@ THREE_CLIENTS = [
     'pause', 'A says "again"', 'A half-closes', 'A hears "again"', 'A hears the end',
     'pause', 'B leaves',
     'pause', 'C leaves', 'pause']
+# In the second pause a server that asks for more is told that there is none, and not of the end.
+ONE_CLIENT = [
+    'pause', 'A connects', 'A says "hello"', 'A hears "hello"', 'pause', 'A leaves', 'pause']
 
-# After the second pause a server that has asked for more was told that there is none, not of the end.
-ONE_CLIENT = ['pause', 'A connects', 'A says "hello"', 'A hears "hello"', 'pause', 'A leaves', 'pause']
-
-DATA = {'"hello"': b'hello', '"again"': b'again', '70,000 bytes': b'x' * 70000, 'the end': b''}
 PAUSE_S, PATIENCE_S = 0.02, 10
+DATA = {'"hello"': b'hello', '"again"': b'again', '70,000 bytes': b'x' * 70000, 'the end': b''}
 
 # What a client did. The time is that of the clock that strace uses; the port is the client's own.
 Deed = collections.namedtuple('Deed', 'time client port what')
 
 
 def talk(port, script):
-    """Plays the clients; returns what each did, and when: began to say, and had heard."""
-    clients, deeds = {}, []
+    """Plays the clients. Of most deeds the time is when they began, of hearing when it was done."""
+    sockets, deeds = {}, []
     for line in script:
         if line == 'pause':
             time.sleep(PAUSE_S)
             continue
-        name, what = line.split(' ', 1)
+        client, what = line.split(' ', 1)
+        verb, _, data = what.partition(' ')
         moment = time.time()
-        if what == 'connects':
-            clients[name] = socket.create_connection(('127.0.0.1', port), PATIENCE_S)
-        own_port = clients[name].getsockname()[1]
-        act(clients[name], *what.split(' ', 1))
-        if what.startswith('hears'):
+        if verb == 'connects':
+            sockets[client] = socket.create_connection(('127.0.0.1', port), PATIENCE_S)
+        own_port = sockets[client].getsockname()[1]
+        if verb == 'says':
+            sockets[client].sendall(DATA[data])
+        elif verb == 'hears':
+            hear(sockets[client], DATA[data], line)
             moment = time.time()
-        deeds.append(Deed(moment, name, own_port, what))
+        elif verb == 'half-closes':
+            sockets[client].shutdown(socket.SHUT_WR)
+        if verb == 'leaves' or data == 'the end':
+            sockets[client].close()
+        deeds.append(Deed(moment, client, own_port, what))
     return deeds
 
 
-def act(client, verb, what=''):
-    if verb == 'says':
-        client.sendall(DATA[what])
-    elif verb == 'hears':
-        heard, length = b'', len(DATA[what])
-        while len(heard) < length:
-            more = client.recv(length - len(heard))
-            if not more:
-                raise ConnectionError(f'there was an end before {what}')
-            heard += more
-        if what == 'the end' and client.recv(1):
-            raise ConnectionError('there was more before the end')
-    elif verb == 'half-closes':
-        client.shutdown(socket.SHUT_WR)
-    if verb == 'leaves' or what == 'the end':
-        client.close()
+def hear(client, data, line):
+    with client.makefile('rb') as file:
+        if file.read(len(data) or 1) != data:
+            raise ConnectionError(f'this did not happen: {line}')
