@@ -15,7 +15,7 @@ DRAWN = re.compile('accept|recv|read|send|write|close|shut|[ep]?poll|p?select|ke
 
 # A line is TIME NAME(ARGUMENTS) = RESULT <SECONDS>; it breaks off if the thread ended in the call.
 CALL = re.compile(r'([\d.]+) ([a-z]\w*)\((?:(.*)\) += (.*?)(?: <([\d.]+)>)?|(.*))$')
-RESUMED = re.compile(r' *<unfinished \.\.\.>\n\S+ <\.\.\. \w+ resumed>')
+RESUMED = re.compile(r' <unfinished \.\.\.>\n\S+ <\.\.\. \w+ resumed>')
 
 # In a transcript runs of these are counted, and what differs each time is left out.
 SETUP = re.compile('rt_sig|mmap|mprotect|munmap|madvise|rseq|set_robust|futex|brk')
@@ -67,7 +67,7 @@ def find_clients(calls, clients):
         descriptor, port = call.arguments.split(',')[0], re.search(r'htons\((\d+)', call.arguments)
         if port and call.name.startswith('accept'):
             call.client = owner[call.result] = clients.get(int(port[1]), '')
-        elif call.name != 'epoll_ctl': # whose first argument is the epoll instance
+        else:
             call.client = owner.get(descriptor, '')
         if call.name == 'close':
             owner.pop(descriptor, None)
