@@ -31,7 +31,8 @@ def record(command, script):
         except OSError as error:
             said.seek(0)
             words = said.read().decode(errors='replace')
-            sys.exit(f'bench/trace: {shlex.join(command)}: {error}\n{words}'.rstrip())
+            failed = f'the conversation with {shlex.join(command)} failed: {error}\n{words}'
+            sys.exit('bench/trace: ' + failed.rstrip())
         finally:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGKILL)
