@@ -38,7 +38,9 @@ def talk(port, script):
         if verb == 'says':
             sockets[client].sendall(DATA[data])
         elif verb == 'hears':
-            hear(sockets[client], DATA[data], line)
+            with sockets[client].makefile('rb') as file:
+                if file.read(len(DATA[data]) or 1) != DATA[data]:
+                    raise ConnectionError(f'this did not happen: {line}')
             moment = time.time()
         elif verb == 'half-closes':
             sockets[client].shutdown(socket.SHUT_WR)
@@ -46,9 +48,3 @@ def talk(port, script):
             sockets[client].close()
         deeds.append(Deed(moment, client, own_port, what))
     return deeds
-
-
-def hear(client, data, line):
-    with client.makefile('rb') as file:
-        if file.read(len(data) or 1) != data:
-            raise ConnectionError(f'this did not happen: {line}')

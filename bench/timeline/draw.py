@@ -9,7 +9,7 @@ import re
 
 LINE, BREAK, PAUSE_S = 19, 26, 0.004 # the heights of a line and of a pause, which is so long
 TOP, FOOT = 84, 58 # the heights of what is above and below the lines
-AXIS, COLUMN = 64, 138 # the widths of the time's column and of a client's
+AXIS, CLIENT = 64, 138 # the widths of the time's column and of a client's
 
 # Fill and edge.
 COLOURS = {'A': ('#cfe2ff', '#1f5fbf'), 'B': ('#ffe3c2', '#b35c00'), 'C': ('#d3f0d5', '#1f7a34'),
@@ -18,9 +18,8 @@ COLOURS = {'A': ('#cfe2ff', '#1f5fbf'), 'B': ('#ffe3c2', '#b35c00'), 'C': ('#d3f
 HEAD = '''\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}">
 <title>{2}</title>
-<style>text{{font:12px sans-serif}}.c,.t{{font:11px monospace}}.t{{text-anchor:end}}\
-.h{{font:bold 13px sans-serif}}.p{{font:italic 11px sans-serif}}.d{{font:11.5px sans-serif}}\
-.m{{font:italic 11.5px sans-serif;text-anchor:end}}</style>
+<style>text{{font:11.5px sans-serif}}.h{{font-size:13px;font-weight:bold}}.p,.m{{font-style:italic}}
+.c,.t{{font:11px monospace}}.t,.m{{text-anchor:end}}</style>
 <defs><pattern id="asleep" width="7" height="7" patternUnits="userSpaceOnUse" \
 patternTransform="rotate(45)"><rect width="7" height="7" fill="#fafafa"/>\
 <rect width="2" height="7" fill="#e4e4e4"/></pattern></defs>
@@ -70,11 +69,11 @@ class Picture:
     def __init__(self, story, title):
         self.begin, self.end, self.calls = story.begin, story.end, story.shortened()
         self.threads = sorted({call.thread for call in self.calls})
-        self.lane = {1: 372, 2: 230}.get(len(self.threads), 142) # the width of a thread's column
-        self.x = {client: AXIS + i * COLUMN for i, client in enumerate('ABC')}
+        self.column = {1: 372, 2: 230}.get(len(self.threads), 142) # the width of a thread's column
+        self.x = {client: AXIS + i * CLIENT for i, client in enumerate('ABC')}
         for i, thread in enumerate(self.threads):
-            self.x[thread] = AXIS + 3 * COLUMN + 12 + i * self.lane
-        width = AXIS + 3 * COLUMN + 16 + len(self.threads) * self.lane
+            self.x[thread] = AXIS + 3 * CLIENT + 12 + i * self.column
+        width = AXIS + 3 * CLIENT + 16 + len(self.threads) * self.column
         self.lay_out(story.deeds)
         self.svg = []
         self.put(HEAD, width, self.height, title, width - 1, self.height - 1)
@@ -117,7 +116,7 @@ class Picture:
             x, ink = self.x[client], COLOURS[client][1]
             self.put(MARKER, client, ink)
             self.put(TEXT, x + 12, 68, 'h', ink, 'client ' + client)
-            self.put(MIDDLE, x + COLUMN // 2, TOP - 8, self.height - 39, ink)
+            self.put(MIDDLE, x + CLIENT // 2, TOP - 8, self.height - 39, ink)
         for thread in self.threads:
             self.put(TEXT, self.x[thread] + 4, 68, 'h', '#111', self.name(thread))
         for x, colour, text in LEGEND:
@@ -142,7 +141,7 @@ class Picture:
             self.draw_call(line.call, self.x[line.call.thread], line.y)
         else:
             x = self.x[line.deed.client] + 4
-            self.put(BOX, x, line.y, COLUMN - 8, LINE - 2, 8, *COLOURS[line.deed.client])
+            self.put(BOX, x, line.y, CLIENT - 8, LINE - 2, 8, *COLOURS[line.deed.client])
             self.put(TEXT, x + 8, line.y + 13, 'd', '#222', line.deed.what)
 
     def draw_call(self, call, x, y):
@@ -150,8 +149,8 @@ class Picture:
         if call.kind in ('wait', 'busy'):
             height = max(height, self.y(call.end) - 2 - y)
             fill, edge = COLOURS[call.kind][0], COLOURS[call.client or call.kind][1]
-        self.put(BOX, x, y, self.lane - 8, height, 3, fill, edge)
-        fits = (self.lane - 16) * 10 // 66
+        self.put(BOX, x, y, self.column - 8, height, 3, fill, edge)
+        fits = (self.column - 16) * 10 // 66
         label, short, meaning = words(call)
         if call.kind == 'wait':
             begun, ended = call.start > self.begin, call.end < self.end
@@ -161,8 +160,8 @@ class Picture:
         if len(label) > fits:
             label = short if len(short) <= fits else short[:fits - 1] + '…'
         self.put(TEXT, x + 5, y + 13, 'c', '#7a1710' if call.kind == 'busy' else '#222', label)
-        if self.lane >= 300 and (call.kind == 'wait' or call.end < self.end):
-            self.put(TEXT, x + self.lane - 14, y + 13, 'm', '#444', meaning)
+        if self.column >= 300 and (call.kind == 'wait' or call.end < self.end):
+            self.put(TEXT, x + self.column - 14, y + 13, 'm', '#444', meaning)
 
     def draw_arrow(self, line, client, what):
         """From what a client does to the call that takes it; from what sends to what it hears."""
@@ -174,7 +173,7 @@ class Picture:
         for call, y in ends[-1:] if hears else ends[:1]:
             if call.kind == 'wait' and not hears:
                 y = max(y, self.y(call.end) - LINE)
-            points = [f'{self.x[client] + COLUMN - 4} {line.y + LINE // 2}',
+            points = [f'{self.x[client] + CLIENT - 4} {line.y + LINE // 2}',
                       f'{self.x[call.thread]} {y + LINE // 2}']
             self.put(ARROW, *(points[::-1] if hears else points), COLOURS[client][1], client)
 

@@ -14,6 +14,7 @@ from timeline import conversation
 # strace writes a file for each thread, and ends after the server. timeout(1) ends both, even if we
 # have been killed.
 STRACE = 'timeout -k 2 60 strace -ff -ttt -T -s 16 -o'.split()
+PORT = re.compile(r'listening on .*:(\d+)$')
 
 
 def record(command, script):
@@ -25,7 +26,10 @@ def record(command, script):
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said,
             start_new_session=True, errors='replace')
         try:
-            deeds = conversation.talk(port_of(server.stdout), script)
+            port = next(filter(None, (PORT.match(line) for line in server.stdout)), None)
+            if not port:
+                raise ConnectionError('it ended without a line "listening on HOST:PORT"')
+            deeds = conversation.talk(int(port[1]), script)
             server.terminate() # timeout(1) passes it on, and kills what is there 2 s later
             server.communicate()
         except OSError as error:
@@ -39,11 +43,3 @@ def record(command, script):
                 server.communicate()
         threads = sorted(pathlib.Path(work).iterdir(), key=lambda path: int(path.suffix[1:]))
         return deeds, [path.read_text(errors='replace') for path in threads]
-
-
-def port_of(output):
-    for line in output:
-        found = re.match(r'listening on .*:(\d+)$', line)
-        if found:
-            return int(found[1])
-    raise ConnectionError('it ended without a line "listening on HOST:PORT"')
