@@ -24,7 +24,7 @@ Deed = collections.namedtuple('Deed', 'time client port what')
 
 def talk(port, script):
     """Plays the clients. Of most deeds the time is when they began, of hearing when it was done."""
-    sockets, deeds = {}, []
+    sockets, ports, deeds = {}, {}, []
     for line in script:
         if line == 'pause':
             time.sleep(PAUSE_S)
@@ -34,8 +34,8 @@ def talk(port, script):
         moment = time.time()
         if verb == 'connects':
             sockets[client] = socket.create_connection(('127.0.0.1', port), PATIENCE_S)
-        own_port = sockets[client].getsockname()[1]
-        if verb == 'says':
+            ports[client] = sockets[client].getsockname()[1]
+        elif verb == 'says':
             sockets[client].sendall(DATA[data])
         elif verb == 'hears':
             with sockets[client].makefile('rb') as file:
@@ -46,5 +46,5 @@ def talk(port, script):
             sockets[client].shutdown(socket.SHUT_WR)
         if verb == 'leaves' or data == 'the end':
             sockets[client].close()
-        deeds.append(Deed(moment, client, own_port, what))
+        deeds.append(Deed(moment, client, ports[client], what))
     return deeds
