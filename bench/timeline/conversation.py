@@ -1,4 +1,4 @@
-"""What clients say to an echo server for bench/trace: the same in each chapter."""
+"""The clients that bench/trace draws: they say the same to the server of each chapter."""
 
 import collections
 import socket
@@ -11,19 +11,20 @@ THREE_CLIENTS = [
     'pause', 'A says "again"', 'A half-closes', 'A hears "again"', 'A hears the end',
     'pause', 'B leaves',
     'pause', 'C leaves', 'pause']
-# In the second pause a server that asks for more is told that there is none, and not of the end.
+# Without the second pause, a server that asks for more would find the end, and not EAGAIN.
 ONE_CLIENT = [
     'pause', 'A connects', 'A says "hello"', 'A hears "hello"', 'pause', 'A leaves', 'pause']
 
 PAUSE_S, PATIENCE_S = 0.02, 10
 DATA = {'"hello"': b'hello', '"again"': b'again', '70,000 bytes': b'x' * 70000, 'the end': b''}
 
-# What a client did. The time is that of the clock that strace uses; the port is the client's own.
+# A client did this. strace uses the same clock; the port is the client's own.
 Deed = collections.namedtuple('Deed', 'time client port what')
 
 
 def talk(port, script):
-    """Plays the clients. Of most deeds the time is when they began, of hearing when it was done."""
+    """Plays the clients, and returns their deeds, each with the time at which it began. A client
+    hears when all has come."""
     sockets, ports, deeds = {}, {}, []
     for line in script:
         if line == 'pause':

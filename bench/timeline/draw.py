@@ -7,11 +7,12 @@ import collections
 import html
 import re
 
-LINE, BREAK, PAUSE_S = 19, 26, 0.004 # the heights of a line and of a pause, which is so long
+LINE, BREAK = 19, 26 # the heights of a line and of a pause
+PAUSE_S = 0.004 # where nothing happens for so long, there is a pause
 TOP, FOOT = 84, 58 # the heights of what is above and below the lines
 AXIS, CLIENT = 64, 138 # the widths of the time's column and of a client's
 
-# Fill and edge.
+# Each has a fill and an edge.
 COLOURS = {'A': ('#cfe2ff', '#1f5fbf'), 'B': ('#ffe3c2', '#b35c00'), 'C': ('#d3f0d5', '#1f7a34'),
            '': ('#e6e6e6', '#8a8a8a'), 'wait': ('url(#asleep)', '#9a9a9a'),
            'busy': ('#ffc9c9', '#b42318')}
@@ -28,20 +29,18 @@ patternTransform="rotate(45)"><rect width="7" height="7" fill="#fafafa"/>\
 <text x="14" y="44" class="d" fill="#555">Time runs down, a line for each call and each thing a \
 client does; pauses are shortened. After = is what the call returned.</text>
 <text x="14" y="68" class="p" fill="#777">ms</text>'''
-MARKER = '''\
-<marker id="{}" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto">\
-<path d="M1 1L7 4L1 7z" fill="{}"/></marker>'''
+MARKER = '<marker id="{}" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto">' \
+         '<path d="M1 1L7 4L1 7z" fill="{}"/></marker>'
 TEXT = '<text x="{}" y="{}" class="{}" fill="{}">{}</text>'
 BOX = '<rect x="{}" y="{}" width="{}" height="{}" rx="{}" fill="{}" stroke="{}"/>'
 MIDDLE = '<path d="M{} {}V{}" stroke="{}" opacity=".35"/>'
 PAUSE = '<path d="M{} {}H{}" stroke="#bbb" stroke-dasharray="2 5"/>'
-ARROW = '''\
-<path d="M{}L{}" stroke="{}" fill="none" opacity=".6" marker-end="url(#{})"/>'''
+ARROW = '<path d="M{}L{}" stroke="{}" fill="none" opacity=".6" marker-end="url(#{})"/>'
 LEGEND = [(14, 'wait', 'the thread is asleep in this call'),
           (232, '', 'a call; its colour is that of the client it is for'),
           (540, 'busy', 'calls in vain; the processor is busy')]
 
-# What a call means, for a reader who has not met it: {0} is the client, {1} the result.
+# The first pattern that a call matches says what it means: {0} is the client, {1} the result.
 MEANINGS = [
     (r'accept.* = -1 EAGAIN', 'nobody else is waiting'),
     (r'accept.* = \d', '{0} gets descriptor {1}'),
@@ -56,12 +55,12 @@ MEANINGS = [
     (r'send.* = \d', '{1} bytes to {0}'),
     (r'close', 'done with {0}')]
 
-# The call that takes what a client does, or gives what it hears.
+# These calls take what a client does, or send what it hears.
 OTHER_END = {'connects': r'accept.* = \d', 'says': r'(recv|read).* = [1-9]',
              'half-closes': r'(recv|read).* = 0', 'leaves': r'(recv|read).* = 0',
              'hears': 'send|write', 'hears the end': 'close|shut'}
 
-# In it is a deed or a call.
+# A line has a deed or a call.
 Line = collections.namedtuple('Line', 'time y pause deed call')
 
 
@@ -105,7 +104,7 @@ class Picture:
         self.height = y + LINE + FOOT
 
     def y(self, time):
-        """The top of the first line that is not before this time."""
+        """Returns the top of the first line that is not before this time."""
         return next((line.y for line in self.lines if line.time >= time), self.height - FOOT)
 
     def put(self, template, *values):
@@ -164,7 +163,7 @@ class Picture:
             self.put(TEXT, x + self.column - 14, y + 13, 'm', '#444', meaning)
 
     def draw_arrow(self, line, client, what):
-        """From what a client does to the call that takes it; from what sends to what it hears."""
+        """Leads from what a client does to the call that takes it, or back to what it hears."""
         hears = what.startswith('hears')
         pattern = OTHER_END.get(what) or OTHER_END[what.split()[0]]
         ends = [(call, y) for _, y, _, _, call in self.lines if call and call.client == client
@@ -179,7 +178,7 @@ class Picture:
 
 
 def words(call):
-    """The label of a call, a shorter one, and its meaning."""
+    """Returns the label of a call, a shorter one, and its meaning."""
     count, name, client = len(call.run), call.name, call.client or 'someone'
     if call.kind == 'busy':
         return [f'{count} times: nothing (EAGAIN)'] * 2 + ['asks again and again']

@@ -18,8 +18,8 @@ PORT = re.compile(r'listening on .*:(\d+)$')
 
 
 def record(command, script):
-    """What the clients did, and what strace wrote: a text for each thread of the server that this
-    command starts, the oldest first."""
+    """Lets clients talk to the server that this command starts. Returns what they did, and what
+    strace wrote: a text for each thread of the server, the oldest thread first."""
     with tempfile.TemporaryDirectory() as work, tempfile.TemporaryFile() as said:
         server = subprocess.Popen(
             [*STRACE, work + '/thread', *command, '--host', '127.0.0.1', '--port', '0'],

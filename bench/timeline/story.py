@@ -1,4 +1,4 @@
-"""What strace wrote, as a list of calls; whom each serves; and runs of the same made one."""
+"""Makes calls of what strace wrote, finds the client that each serves, and shortens runs."""
 
 import collections
 import dataclasses
@@ -17,10 +17,9 @@ DRAWN = re.compile('accept|recv|read|send|write|close|shut|[ep]?poll|p?select|ke
 CALL = re.compile(r'([\d.]+) ([a-z]\w*)\((?:(.*)\) += (.*?)(?: <([\d.]+)>)?|(.*))$')
 RESUMED = re.compile(r' <unfinished \.\.\.>\n\S+ <\.\.\. \w+ resumed>')
 
-# In a transcript runs of these are counted, and what differs each time is left out.
+# A transcript counts runs of these, and leaves out what differs each time.
 SETUP = re.compile('rt_sig|mmap|mprotect|munmap|madvise|rseq|set_robust|futex|brk')
-ADDRESS = re.compile(r'{sa_family[^}]*}, \[[^]]*\]')
-NEW_THREAD = re.compile(r'\({flags=.*}, \d+\)')
+DIFFERS = re.compile(r'{sa_family[^}]*}, \[[^]]*\]|(?<=\(){flags=.*}, \d+(?=\))')
 
 
 @dataclasses.dataclass
@@ -45,7 +44,7 @@ class Call:
 
 
 def parse(thread, text):
-    """The calls of a thread."""
+    """Returns the calls of a thread."""
     calls = []
     for line in RESUMED.sub('', text).splitlines():
         found = CALL.match(line)
@@ -65,10 +64,9 @@ def find_clients(calls, clients):
     owner = {}
     for call in calls:
         descriptor, port = call.arguments.split(',')[0], re.search(r'htons\((\d+)', call.arguments)
+        call.client = owner.get(descriptor, '')
         if port and call.name.startswith('accept'):
             call.client = owner[call.result] = clients.get(int(port[1]), '')
-        else:
-            call.client = owner.get(descriptor, '')
         if call.name == 'close':
             owner.pop(descriptor, None)
 
@@ -82,12 +80,12 @@ class Story:
         calls = [call for thread, text in enumerate(texts) for call in parse(thread, text)]
         calls.sort(key=lambda call: call.start)
         find_clients(calls, {deed.port: deed.client for deed in deeds})
-        # Of what began before, only what was asleep.
+        # A call that began before is one of them if the thread slept in it.
         self.calls = [call for call in calls if call.end >= self.begin and call.start <= self.end
                       and (call.start >= self.begin or call.kind == 'wait')]
 
     def table(self):
-        """Rows: call, times, told EAGAIN, slept, and for how many ms."""
+        """Returns a row for each name: times called, told EAGAIN and slept, and the ms asleep."""
         for name, times in collections.Counter(call.name for call in self.calls).most_common():
             own = [call for call in self.calls if call.name == name]
             slept = [min(call.end, self.end) - max(call.start, self.begin)
@@ -95,7 +93,7 @@ class Story:
             yield name, times, sum(call.again for call in own), len(slept), sum(slept) * 1000
 
     def transcript(self):
-        """The calls that came back, as lines for people."""
+        """Returns the calls that came back, as lines for people."""
         done = [call for call in self.calls if call.end <= self.end and call.result != '?']
         for sort, run in itertools.groupby(done, lambda call: 'all of them -1 EAGAIN' if call.again
                                            else SETUP.match(call.name) and 'setup'):
@@ -104,10 +102,10 @@ class Story:
                 names = ', '.join(dict.fromkeys(call.name for call in run))
                 yield f'... {len(run)} calls: {names if sort == "setup" else sort}'
             else:
-                yield from (NEW_THREAD.sub('(...)', ADDRESS.sub('...', str(call))) for call in run)
+                yield from (DIFFERS.sub('...', str(call)) for call in run)
 
     def shortened(self):
-        """The calls, one for each run of calls in vain, of housekeeping, and of recv and send."""
+        """Returns the calls, but one for a run in vain, of housekeeping, or of recv and send."""
         calls = []
         for thread in sorted({call.thread for call in self.calls}):
             own = [call for call in self.calls if call.thread == thread]
@@ -119,12 +117,12 @@ class Story:
 
 
 def merged(calls, kind, least, same):
-    """Makes one call of at least so many in a row for which same() has one and the same answer."""
+    """Makes one call of at least so many in a row if same() answers the same for all of them."""
     result = []
     for key, run in itertools.groupby(calls, lambda call: call.kind == 'work' and same(call)):
         run = tuple(run)
         if key and len(run) >= least:
-            client = '' if kind == 'busy' else run[0].client # a busy one asks everybody
+            client = '' if kind == 'busy' else run[0].client # it asked all clients
             run = [dataclasses.replace(run[0], end=run[-1].end, kind=kind, client=client, run=run)]
         result += run
     return result
