@@ -125,12 +125,10 @@ class Picture:
     def name(self, thread):
         """A thread is called by what it does."""
         own = [call for call in self.calls if call.thread == thread]
-        if len(self.threads) == 1:
-            return 'the server, one thread'
-        if any(call.name.startswith('accept') for call in own):
-            return 'accepting thread'
-        alone = 'main thread' if thread == self.threads[0] else 'a thread'
-        return next((f'thread for {call.client}' for call in own[::-1] if call.client), alone)
+        names = ['accepting thread' for call in own if call.name.startswith('accept')]
+        names += [f'thread for {call.client}' for call in own[::-1] if call.client]
+        names.append('main thread' if thread == self.threads[0] else 'a thread')
+        return names[0] if len(self.threads) > 1 else 'the server, one thread'
 
     def draw_line(self, line):
         if line.time > self.begin:
@@ -186,8 +184,9 @@ def words(call):
         label = f'{name} + {count - 1} more' if count > 1 else name
         return label, f'{count} other calls' if count > 1 else name, 'housekeeping'
     if call.kind == 'echo':
-        got = sum(one.number for one in call.run if re.match('recv|read', one.name))
+        got = sum(int(one.result) for one in call.run if re.match('recv|read', one.name))
         return [f'recv, send: {count // 2} times'] * 2 + [f'{got} bytes from {client} and back']
-    label = name if call.number is None else f'{name} = {"EAGAIN" if call.again else call.number}'
+    result = 'EAGAIN' if call.again else call.result.split()[0]
+    label = name if result == '?' else f'{name} = {result}'
     meaning = next((text for pattern, text in MEANINGS if re.match(pattern, str(call))), '')
-    return label, name if call.kind == 'wait' else label, meaning.format(client, call.number)
+    return label, name if call.kind == 'wait' else label, meaning.format(client, result)

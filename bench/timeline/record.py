@@ -34,9 +34,8 @@ def record(command, script):
             server.communicate()
         except OSError as error:
             said.seek(0)
-            words = said.read().decode(errors='replace')
-            failed = f'the conversation with {shlex.join(command)} failed: {error}\n{words}'
-            sys.exit('bench/trace: ' + failed.rstrip())
+            sys.exit(f'bench/trace: the conversation with {shlex.join(command)} failed: {error}\n' +
+                     said.read().decode(errors='replace').rstrip())
         finally:
             if server.poll() is None:
                 os.killpg(server.pid, signal.SIGKILL)

@@ -29,15 +29,14 @@ class Call:
     end: float # infinite if it never came back
     name: str
     arguments: str
-    result: str
+    result: str # '?' if it has none
     kind: str # 'work'; 'wait': the thread was asleep in it; of a run 'busy', 'other' or 'echo'
     client: str = '' # whom it serves; '' is nobody in particular
     run: tuple = () # the calls that it stands for
 
-    def __post_init__(self):
-        found = re.match(r'-?\d+\b', self.result)
-        self.number = int(found[0]) if found else None
-        self.again = self.result.startswith('-1 EAGAIN')
+    @property
+    def again(self):
+        return self.result.startswith('-1 EAGAIN')
 
     def __str__(self):
         return f'{self.name}({self.arguments}) = {self.result}'
