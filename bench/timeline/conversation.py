@@ -1,5 +1,4 @@
 """The clients that bench/trace draws: they say the same to the server of each chapter."""
-
 import collections
 import socket
 import time
@@ -17,7 +16,6 @@ ONE_CLIENT = [
 
 PAUSE_S, PATIENCE_S = 0.02, 10
 DATA = {'"hello"': b'hello', '"again"': b'again', '70,000 bytes': b'x' * 70000, 'the end': b''}
-
 # A client did this. strace uses the same clock; the port is the client's own.
 Deed = collections.namedtuple('Deed', 'time client port what')
 

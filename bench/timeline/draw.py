@@ -1,8 +1,5 @@
-"""The picture: time runs down, a column for each client and for each thread of the server.
-
-Every call and every deed has a line of its own, since most calls take microseconds and the pauses
-milliseconds; where nothing happens for long the scale is broken, and says so."""
-
+"""The picture: time runs down, a column for each client and for each thread of the server. Every
+call and every deed has a line of its own; where nothing happens for long the scale is broken."""
 import collections
 import html
 import re
@@ -12,7 +9,6 @@ PAUSE_S = 0.004 # where nothing happens for so long, there is a pause
 TOP, FOOT = 84, 58 # the heights of what is above and below the lines
 AXIS, CLIENT = 64, 138 # the widths of the time's column and of a client's
 
-# Each has a fill and an edge.
 COLOURS = {'A': ('#cfe2ff', '#1f5fbf'), 'B': ('#ffe3c2', '#b35c00'), 'C': ('#d3f0d5', '#1f7a34'),
            '': ('#e6e6e6', '#8a8a8a'), 'wait': ('url(#asleep)', '#9a9a9a'),
            'busy': ('#ffc9c9', '#b42318')}
@@ -39,7 +35,6 @@ ARROW = '<path d="M{}L{}" stroke="{}" fill="none" opacity=".6" marker-end="url(#
 LEGEND = [(14, 'wait', 'the thread is asleep in this call'),
           (232, '', 'a call; its colour is that of the client it is for'),
           (540, 'busy', 'calls in vain; the processor is busy')]
-
 # The first pattern that a call matches says what it means: {0} is the client, {1} the result.
 MEANINGS = [
     (r'accept.* = -1 EAGAIN', 'nobody else is waiting'),
@@ -54,14 +49,11 @@ MEANINGS = [
     (r'recv.* = \d', '{1} bytes from {0}'),
     (r'send.* = \d', '{1} bytes to {0}'),
     (r'close', 'done with {0}')]
-
 # These calls take what a client does, or send what it hears.
 OTHER_END = {'connects': r'accept.* = \d', 'says': r'(recv|read).* = [1-9]',
              'half-closes': r'(recv|read).* = 0', 'leaves': r'(recv|read).* = 0',
              'hears': 'send|write', 'hears the end': 'close|shut'}
-
-# A line has a deed or a call.
-Line = collections.namedtuple('Line', 'time y pause deed call')
+Line = collections.namedtuple('Line', 'time y pause deed call') # it has a deed or a call
 
 
 class Picture:
@@ -103,8 +95,7 @@ class Picture:
             self.lines.append(Line(time, y, pause, deed, call))
         self.height = y + LINE + FOOT
 
-    def y(self, time):
-        """Returns the top of the first line that is not before this time."""
+    def y(self, time): # of the first line that is not before it
         return next((line.y for line in self.lines if line.time >= time), self.height - FOOT)
 
     def put(self, template, *values):
@@ -123,7 +114,6 @@ class Picture:
             self.put(TEXT, x + 28, self.height - 18, 'd', '#444', text)
 
     def name(self, thread):
-        """A thread is called by what it does."""
         own = [call for call in self.calls if call.thread == thread]
         names = ['accepting thread' for call in own if call.name.startswith('accept')]
         names += [f'thread for {call.client}' for call in own[::-1] if call.client]

@@ -1,5 +1,4 @@
 """Starts a server under strace, and lets clients talk to it."""
-
 import os
 import pathlib
 import re
@@ -14,7 +13,6 @@ from timeline import conversation
 # strace writes a file for each thread, and ends after the server. timeout(1) ends both, even if we
 # have been killed.
 STRACE = 'timeout -k 2 60 strace -ff -ttt -T -s 16 -o'.split()
-PORT = re.compile(r'listening on .*:(\d+)$')
 
 
 def record(command, script):
@@ -26,7 +24,8 @@ def record(command, script):
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said,
             start_new_session=True, errors='replace')
         try:
-            port = next(filter(None, (PORT.match(line) for line in server.stdout)), None)
+            port = next(filter(None, (re.match(r'listening on .*:(\d+)$', line)
+                                      for line in server.stdout)), None)
             if not port:
                 raise ConnectionError('it ended without a line "listening on HOST:PORT"')
             deeds = conversation.talk(int(port[1]), script)

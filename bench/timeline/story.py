@@ -1,5 +1,4 @@
 """Makes calls of what strace wrote, finds the client that each serves, and shortens runs."""
-
 import collections
 import dataclasses
 import itertools
@@ -8,15 +7,12 @@ import re
 
 SLEEPING_S = 0.004 # a call that takes so long has slept
 MAY_SLEEP = re.compile('accept|recv|read|send|write|poll|wait|select|futex|kevent|enter|join|sleep')
-
 # What has to do with clients and waiting is drawn call by call; the rest is housekeeping.
 DRAWN = re.compile('accept|recv|read|send|write|close|shut|[ep]?poll|p?select|kevent|clone|ioctl|'
                    'io_uring|fork|signal|eventfd')
-
 # A line is TIME NAME(ARGUMENTS) = RESULT <SECONDS>; it breaks off if the thread ended in the call.
 CALL = re.compile(r'([\d.]+) ([a-z]\w*)\((?:(.*)\) += (.*?)(?: <([\d.]+)>)?|(.*))$')
 RESUMED = re.compile(r' <unfinished \.\.\.>\n\S+ <\.\.\. \w+ resumed>')
-
 # A transcript counts runs of these, and leaves out what differs each time.
 SETUP = re.compile('rt_sig|mmap|mprotect|munmap|madvise|rseq|set_robust|futex|brk')
 DIFFERS = re.compile(r'{sa_family[^}]*}, \[[^]]*\]|(?<=\(){flags=.*}, \d+(?=\))')
@@ -43,7 +39,6 @@ class Call:
 
 
 def parse(thread, text):
-    """Returns the calls of a thread."""
     calls = []
     for line in RESUMED.sub('', text).splitlines():
         found = CALL.match(line)
