@@ -1,5 +1,5 @@
-/* The changes that a server sends along with its wait, in the worst case: see worst_case.h, which
- * the servers under test are built with. */
+/* The changes that a server sends along with its wait, in the worst case. The servers under test
+ * are built with worst_case.h. */
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 
 SUITE(kqueue_changes);
 
-enum { PIECE = 100, MESSAGE = 3 * PIECE }; /* of a message only a piece is sent at a time */
+enum { PIECE = 100, MESSAGE = 3 * PIECE }; /* send() takes a piece of a message at a time */
 
 static void start(int refused)
 {
@@ -21,10 +21,9 @@ static void start(int refused)
     server_start();
 }
 
-/* Clause 4: nothing that is not the client's fault ends its connection. A message goes out in
- * pieces, so the server waits for room, and then no longer: it deletes the WRITE filter, and a
- * signal interrupts that very call. To delete it once more would be an error, for which the server
- * would close the client. */
+/* Clause 4: only the client's own fault ends its connection. A message goes out in pieces, so the
+ * server waits for room. Then it deletes the WRITE filter, and a signal interrupts that very call.
+ * Deleting the filter again would be an error, for which the server would close the client. */
 Test(kqueue_changes, a_signal_interrupts_the_wait_that_brings_them)
 {
     struct client c[2];
@@ -42,9 +41,10 @@ Test(kqueue_changes, a_signal_interrupts_the_wait_that_brings_them)
 
 enum { MANY = 8, STOP_MS = 1000 };
 
-/* Clause 6: without memory for one client, the others go on. The server finds `many` clients and
- * the signal in one batch. Its list of changes is full several times over: while it accepts them,
- * and while it takes their turns. The change to watch one of them is refused. */
+/* Clause 6: when the kernel has no memory for one client, the other clients go on. The server finds
+ * `many` clients and the signal in one batch. Its list of changes fills several times, while it
+ * accepts them and while it takes their turns. The kernel refuses the change to watch one of them.
+ */
 static void refuse_one(int many, int lost)
 {
     struct client c[MANY];
@@ -72,7 +72,7 @@ static void refuse_one(int many, int lost)
             client_close(&c[i]);
     bool ended = server_ended_within(200);
     cr_assert(!ended || now_ms() - begin >= STOP_MS,
-              "clause 7: it does not wait for the last of %d, %d was refused", many, lost);
+              "clause 7: it does not wait for the last of %d clients (%d was refused)", many, lost);
     client_close(&c[last]);
     server_must_end_well("clause 6: one client is refused", 1500);
 }
@@ -83,8 +83,8 @@ Test(kqueue_changes, one_of_a_full_list_is_refused_at_the_stop)
         refuse_one(MANY, lost);
 }
 
-/* Two clients' changes leave room for one turn. So the list is full when the turn of the second one
- * begins, and the refused change is its own. */
+/* Two clients' changes leave room for one turn. So the list is full when the second client's turn
+ * begins, and the kernel refuses that client's change. */
 Test(kqueue_changes, the_one_whose_turn_it_is_is_refused)
 {
     refuse_one(2, 0);

@@ -154,8 +154,8 @@ struct kevent expect_one_at(int line, int queue, int ident, filter_t filter)
     struct kevent ev[4];
     int n = wait_for(queue, ev, 4, SOON);
     cr_assert_eq(n, 1, "line %d: %d events instead of one", line, n);
-    cr_assert_eq(ev[0].ident, (uintptr_t)ident, "line %d: of another descriptor", line);
-    cr_assert_eq(ev[0].filter, filter, "line %d: of another filter", line);
+    cr_assert_eq(ev[0].ident, (uintptr_t)ident, "line %d: an event of another descriptor", line);
+    cr_assert_eq(ev[0].filter, filter, "line %d: an event of another filter", line);
     cr_assert_eq(ev[0].flags & EV_ERROR, 0, "line %d: an error", line);
     return ev[0];
 }

@@ -1,8 +1,8 @@
 /*
- * fixture.h - what every test of kqueue begins with, and the words that the tests are written in.
+ * fixture.h - what every test of kqueue begins with, and the functions that the tests call.
  *
  * A test begins with a kqueue `kq` and a pair of connected sockets `p`. It need not close them:
- * Criterion runs each test in a process of its own. A test closes only what it is about.
+ * Criterion runs each test in its own process. A test closes only what it is about.
  *
  * Some functions are called through a macro, which adds the line of the test. So a failure says
  * where in the test it is, and not only where in fixture.c.
@@ -49,10 +49,10 @@ void remove_files(void);
 
 /* Begins anew, with another kq and another p. Closes the old ones, which a test may have done. */
 void begin_again(int family);
-int kqueue_new(void); /* for a test that needs one more */
+int kqueue_new(void); /* for a test that needs another one */
 
-/* The body runs with each TCP family, with a kq and a p of its own. IPv6 comes second, and only
- * where the machine has it. For tests that begin with begin_inet(). */
+/* Runs the body for each TCP family, with its own kq and p. IPv6 comes second, and only where the
+ * machine has it. For tests that begin with begin_inet(). */
 #define EACH_FAMILY(family)                                                                        \
     for (int family = AF_INET; family != 0; family = begin_with_the_next(family))
 int begin_with_the_next(int family);
@@ -60,19 +60,19 @@ int ipv6_or_none(void);
 
 /* ---- Time ------------------------------------------------------------------------------------ */
 
-/* Milliseconds. SOON is for what must come: the wait ends when it comes. NEVER is for what must not
- * come: on a busy machine it shows less, and fails nothing. */
+/* Milliseconds. SOON is for an event that must come: the wait ends when it comes. NEVER is for an
+ * event that must not come: on a busy machine it may miss one, but it never fails a good kqueue. */
 enum { SOON = 2000, NEVER = 30 };
 
 void sleep_ms(int ms);
-double now(void);      /* seconds, on a clock that nobody sets */
+double now(void);      /* seconds, on the monotonic clock */
 double cpu_time(void); /* seconds that this process has computed */
 
 /* ---- Changes --------------------------------------------------------------------------------- */
 
 udata_t tag(intptr_t number);
 
-/* A change whose udata is its ident, one with another udata, and one with all that there is. */
+/* A change whose udata is its ident, one with another udata, and one with all its members. */
 struct kevent change(intptr_t ident, filter_t filter, flags_t flags);
 struct kevent tagged(intptr_t ident, filter_t filter, flags_t flags, intptr_t udata);
 struct kevent full(intptr_t ident, filter_t filter, flags_t flags, fflags_t fflags, data_t data,
@@ -117,8 +117,8 @@ void eat(struct pair pair, size_t n);
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 
-/* Makes a file, open for reading and writing. From the first on, the current directory is one of
- * the test's own; remove_files() removes it with all that is in it. */
+/* Makes a file, open for reading and writing. The first call changes to a new directory,
+ * which remove_files() removes with all that is in it. */
 int file_new(const char *name);
 
 #endif

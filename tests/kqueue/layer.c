@@ -1,10 +1,10 @@
 /*
  * layer.c - what the Linux layer (06-kqueue/linux) promises beyond the statements of statements.c:
  * that the filters of one descriptor are independent, that it scales, that threads may share it,
- * that nothing leaks, and that it refuses clearly what it can not do.
+ * that nothing leaks, and that it clearly refuses what it cannot do.
  *
- * Like the other file it uses the public interface alone, and compiles on a BSD; there the tests
- * that ask for the layer's own choices are skipped.
+ * Like statements.c it uses only the public interface, and compiles on a BSD. There it skips the
+ * tests that ask for the layer's own choices.
  */
 #include "fixture.h"
 
@@ -58,8 +58,8 @@ static void count(const struct kevent *ev, int n, int fd, int *reads, int *write
     }
 }
 
-/* No event comes, and the wait costs no time of the processor. A wait that spins would compute for
- * all of the 100 ms, or on a busy machine for its share of them. */
+/* No event comes, and the wait costs no CPU time. A wait that spins would use all of the 100 ms, or
+ * its share of them on a busy machine. */
 static void expect_silence(void)
 {
     struct kevent ev;
@@ -259,7 +259,7 @@ LAYER(user_and_signal_at_once, "a level USER knote beside a signal is reported o
 }
 #endif
 
-/* Readable, although kevent() finds nothing? Then kevent() must take that away. */
+/* Is the kqueue readable although kevent() finds nothing? Then kevent() must make it unreadable. */
 static bool wakes_in_vain(void)
 {
     struct pollfd pollable = {.fd = kq, .events = POLLIN};
@@ -279,11 +279,11 @@ LAYER(wakes_in_vain_once, "what a disabled knote does not report wakes an outer 
     add(kq, p.end[0], EVFILT_READ, EV_DISABLE);
     cr_assert_not(wakes_in_vain());
     kill(getpid(), SIGUSR1);
-    cr_expect(wakes_in_vain(), "a signal: then the header says too much");
+    cr_expect(wakes_in_vain(), "the header need not mention a signal");
     cr_assert_eq(fchmod(file, 0640), 0);
-    cr_expect(wakes_in_vain(), "a file");
+    cr_expect(wakes_in_vain(), "the header need not mention a file");
     close(p.end[1]);
-    cr_expect(wakes_in_vain(), "a hang-up");
+    cr_expect(wakes_in_vain(), "the header need not mention a hang-up");
 }
 
 /* ---- Timers, signals, processes, files ------------------------------------------------------- */
@@ -327,7 +327,7 @@ LAYER(timer_disabled, "TIMER: a disabled timer goes on counting; EV_DISPATCH dis
     LAYER_ONLY();
     cr_assert_eq(timer(kq, 1, EV_ADD | EV_DISPATCH, 5), 0);
     expect_one(kq, 1, EVFILT_TIMER);
-    expect_silence(); /* as long as 20 expirations */
+    expect_silence(); /* for 20 expirations */
     cr_assert_eq(apply(kq, change(1, EVFILT_TIMER, EV_ENABLE)), 0);
     struct kevent ev;
     cr_assert_eq(wait_for(kq, &ev, 1, 0), 1, "at once");
@@ -377,7 +377,7 @@ LAYER(two_kqueues_one_signal, "a signal that two kqueues watch is reported by bo
     for (int round = 0; round < 3; round++) {
         kill(getpid(), SIGUSR1);
         for (int i = 0; i < 2; i++) {
-            struct kevent ev; /* with room for more than one, an old event would hide */
+            struct kevent ev; /* room for one: more would hide an old event */
             cr_assert_eq(wait_for(both[(i + round) % 2], &ev, 1, SOON), 1);
             cr_assert_eq(ev.data, 1);
         }
@@ -393,7 +393,7 @@ LAYER(signals_are_unblocked_again, "EV_DELETE gives the signal mask back as it w
     sigset_t mask;
     signal(SIGUSR1, SIG_IGN);
     add(kq, SIGUSR1, EVFILT_SIGNAL, 0);
-    add(kq, SIGUSR1, EVFILT_SIGNAL, 0); /* twice counts once */
+    add(kq, SIGUSR1, EVFILT_SIGNAL, 0); /* the second one counts for nothing */
     cr_assert_eq(apply(kq, change(SIGUSR1, EVFILT_SIGNAL, EV_DELETE)), 0);
     sigprocmask(SIG_BLOCK, NULL, &mask);
     cr_assert_eq(sigismember(&mask, SIGUSR1), 0);
@@ -423,7 +423,7 @@ LAYER(signal_disabled_and_oneshot, "SIGNAL: EV_DISABLE withholds and counts, EV_
     cr_assert_eq(apply(kq, change(SIGUSR2, EVFILT_SIGNAL, EV_DELETE)), ENOENT);
 }
 
-/* A child that ends, with 7, as soon as there is something to read in p. */
+/* A child that exits with 7 as soon as it can read something from p. */
 static pid_t child_new(void)
 {
     pid_t child = fork();
@@ -456,7 +456,7 @@ LAYER(process_exit, "PROC NOTE_EXIT: once, with the wait status, which waitpid()
     cr_assert(ev.fflags & NOTE_EXIT);
     cr_assert_eq(ev.udata, tag(3));
     cr_assert_eq(waitpid(child, &status, 0), child);
-#ifndef __APPLE__ /* there only NOTE_EXITSTATUS brings it */
+#ifndef __APPLE__ /* macOS reports it only for NOTE_EXITSTATUS */
     cr_assert_eq(ev.data, status);
 #endif
     cr_assert_eq(WEXITSTATUS(status), 7);
@@ -542,7 +542,7 @@ LAYER(vnode_closed_while_pending, "VNODE: what was pending when the descriptor w
     int other = ev.ident == (uintptr_t)fd[0] ? 1 : 0;
     close(fd[other]);
     expect_none(kq);
-    /* Without EV_CLEAR it is pending forever, but not longer than the descriptor is open. */
+    /* Without EV_CLEAR it is pending as long as the descriptor is open, and no longer. */
     int level = open(name[other], O_RDWR);
     watch_tagged(level, 0, NOTE_WRITE, 0);
     cr_assert_eq(write(level, "x", 1), 1);
@@ -551,8 +551,8 @@ LAYER(vnode_closed_while_pending, "VNODE: what was pending when the descriptor w
     expect_none(kq);
 }
 
-/* Some file systems, ext4 for one, give a new file the inode number of the one just removed. Then
- * descriptor, device and inode are all the same, and it is another file nevertheless. */
+/* Some file systems, such as ext4, give a new file the inode number of the one just removed. Then a
+ * different file has the same descriptor, device and inode. */
 LAYER(vnode_removed_and_made_anew, "VNODE: a new file in the old one's place is watched, too")
 {
     for (int i = 0; i < 4; i++) {
@@ -567,7 +567,7 @@ LAYER(vnode_removed_and_made_anew, "VNODE: a new file in the old one's place is 
     }
 }
 
-/* Linux keeps 16,384 events for an inotify instance, and drops what comes then. */
+/* Linux keeps 16,384 events for an inotify instance, and drops later ones. */
 LAYER(vnode_more_than_fits, "VNODE: much happens to two files, then something to a third: not lost")
 {
     const char *name[] = {"first", "second", "third"};
@@ -606,7 +606,7 @@ LAYER(file_and_trigger_at_once, "a file's change that comes along with a trigger
 
 /* ---- fork() ---------------------------------------------------------------------------------- */
 
-/* A child that does nothing but hold what its parent had open, for some seconds at most. */
+/* A child that only holds its parent's open descriptors, for some seconds at most. */
 static pid_t bystander(void)
 {
     pid_t child = fork();
@@ -634,11 +634,12 @@ LAYER(forked_timer, "a deleted timer does not wake a parent whose child still ho
     end_child(child);
 }
 
-LAYER(forked_process, "an exit that was reported wakes nobody again, whoever else has been forked")
+LAYER(forked_process,
+      "an exit that was reported does not wake again, though a child holds its descriptors")
 {
     pid_t first = child_new();
     watch_process(first, 0);
-    pid_t second = bystander(); /* which has all that watches the first */
+    pid_t second = bystander(); /* it holds what watches the first */
     feed(p, 1, 1);
     expect_one(kq, first, EVFILT_PROC);
     expect_silence();
@@ -649,7 +650,7 @@ LAYER(forked_process, "an exit that was reported wakes nobody again, whoever els
 
 LAYER(disabled_process, "PROC: a disabled knote is silent, also when its process was waited for")
 {
-    alarm(10); /* it has been seen to go on forever */
+    alarm(10); /* this test has run forever before */
     pid_t child = child_new();
     watch_process(child, EV_DISABLE);
     feed(p, 1, 1);
@@ -725,7 +726,8 @@ LAYER(leftover_of_a_dup, "a closed descriptor whose dup() lives neither reports 
     feed(p, 1, 1);
     cr_assert_eq(apply(kq, tagged(p.end[0], EVFILT_READ, EV_ADD, 1)), 0);
     cr_assert_eq(apply(kq, tagged(p.end[0], EVFILT_WRITE, EV_ADD, 1)), 0);
-    /* The timer must still run at the end, also on a busy machine: all before it takes 150 ms. */
+    /* The timer must still run at the end, also on a busy machine. All that comes before takes 150
+     * ms. */
     cr_assert_eq(apply(kq, full(1, EVFILT_TIMER, EV_ADD, 0, 600, 7)), 0);
     struct pair healthy = pair_new(AF_UNIX);
     add(kq, healthy.end[0], EVFILT_READ, EV_DISABLE);
@@ -800,7 +802,8 @@ static void *wait_for_one(void *arg)
     return wait_for(*(int *)arg, &ev, 1, 5000) == 1 && ev.filter == EVFILT_READ ? arg : NULL;
 }
 
-/* With EV_CLEAR a write wakes one of them. The last removes the leftover, and the others sleep. */
+/* With EV_CLEAR a write wakes one thread. The last to wake removes the leftover while the other two
+ * sleep. */
 LAYER(leftover_and_sleepers, "threads asleep in kevent() see what is added after a leftover's end")
 {
     struct pair fresh = pair_new(AF_UNIX);
@@ -813,7 +816,7 @@ LAYER(leftover_and_sleepers, "threads asleep in kevent() see what is added after
     close(p.end[0]);
     for (int i = 0; i < 17; i++) {
         cr_assert_eq(write(p.end[1], "x", 1), 1);
-        sleep_ms(5); /* the one that it wakes sleeps again by now */
+        sleep_ms(5); /* the woken thread sleeps again by now */
     }
     feed(fresh, 1, 1);
     add(kq, fresh.end[0], EVFILT_READ, 0);
@@ -866,7 +869,7 @@ LAYER(close_on_exec, "the kqueue and its helpers are close-on-exec")
     int before[64];
     for (int fd = 0; fd < 64; fd++)
         before[fd] = fcntl(fd, F_GETFD);
-    kq = kqueue_new(); /* one more: all its descriptors are new */
+    kq = kqueue_new(); /* all its descriptors are new */
     add(kq, p.end[0], EVFILT_WRITE, 0);
     signal(SIGUSR1, SIG_IGN);
     add(kq, SIGUSR1, EVFILT_SIGNAL, 0);
@@ -878,7 +881,8 @@ LAYER(close_on_exec, "the kqueue and its helpers are close-on-exec")
 
 /* ---- Size ------------------------------------------------------------------------------------ */
 
-/* As many descriptors as wanted, or as the system allows, beside 200 for everything else. */
+/* Returns how many descriptors the test may use: as many as it wants, or as the system allows. 200
+ * more remain for everything else. */
 static int many_descriptors(int wanted)
 {
     enum { ELSE = 200, TOO_FEW = 9000 };
@@ -1014,14 +1018,14 @@ static void run_in_threads(void *(*body)(void *))
 LAYER(threads, "18 threads add, delete, trigger and wait on one kqueue at the same time")
 {
     run_in_threads(churn);
-    /* All sockets are closed and all triggers were taken or are taken now: silence follows. */
+    /* All sockets are closed, and all triggers are taken: silence must follow. */
     struct kevent ev[64];
     for (int i = 0; wait_for(kq, ev, 64, NEVER) > 0; i++)
         cr_assert_lt(i, 10, "the knotes of closed sockets still report");
 }
 
 #ifdef EVFILT_USER
-/* Each thread takes what it gets; together they must get every trigger's knote exactly once. */
+/* Together the threads must get every trigger's knote exactly once. */
 static int taken[64];
 static bool stop;
 
@@ -1087,7 +1091,7 @@ LAYER(threads_with_their_own_kqueues, "18 threads make, use and close kqueues of
 /* ---- Refusals -------------------------------------------------------------------------------- */
 
 #ifdef KQUEUE_OVER_EPOLL
-LAYER(refusals, "what the layer can not do is refused: ENOTSUP or EINVAL, as the header says")
+LAYER(refusals, "the layer refuses what it cannot do: ENOTSUP or EINVAL, as the header says")
 {
     int null = open("/dev/null", O_RDWR), file = file_new("file");
     const struct {

@@ -2,11 +2,11 @@
  * statements.c - what kqueue promises on every system, one test for each statement.
  *
  * The tests use kqueue(), kevent() and sockets, nothing else. So the same file runs on the layer of
- * 06-kqueue/linux and natively on FreeBSD, NetBSD and macOS; where systems differ, a test accepts
- * either. What the layer can not do is skipped there, each time with the reason.
+ * 06-kqueue/linux and natively on FreeBSD, NetBSD and macOS. Where systems differ, a test accepts
+ * either answer. On the layer, a test of what it cannot do is skipped with the reason.
  *
- * The number in a test's name is the statement's; the numbers that are missing belong to statements
- * on which the systems differ, and about which nothing can be promised.
+ * The number in a test's name is the statement's. The missing numbers belong to statements on which
+ * the systems differ, so that nothing can be promised.
  */
 #include "fixture.h"
 
@@ -40,7 +40,7 @@ static void reset(struct pair pair)
     close(pair.end[1]);
 }
 
-/* Writes until there is no room, and none comes: the peer's buffer takes some bytes later. */
+/* Writes until there is no room, and none comes. (The peer's buffer takes some bytes later.) */
 static void fill(int fd)
 {
     static const char bytes[65536];
@@ -51,7 +51,7 @@ static void fill(int fd)
     } while (poll(&room, 1, NEVER) == 1);
 }
 
-/* Reads from one end until the other has room again. */
+/* Reads from one end until the other end has room again. */
 static void drain(int from, int to)
 {
     char bytes[65536];
@@ -106,7 +106,7 @@ STATEMENT(s03_add_again_looks_again, "EV_ADD of an EV_CLEAR knote with unread da
     }
 }
 
-STATEMENT(s05_add_again_keeps_the_manner,
+STATEMENT(s05_add_again_keeps_the_flags,
           "EV_ADD does not change a knote's EV_CLEAR; EV_DELETE and EV_ADD does")
 {
     add(kq, p.end[0], EVFILT_READ, 0);
@@ -141,7 +141,7 @@ STATEMENT(s08_unknown_knote_is_enoent, "EV_DELETE, EV_ENABLE or no flag: ENOENT 
         cr_expect_eq(apply(kq, change(1, EVFILT_TIMER, flags[i])), ENOENT);
         cr_expect_eq(apply(kq, change(SIGUSR1, EVFILT_SIGNAL, flags[i])), ENOENT);
     }
-    /* One filter of a descriptor does not stand for the other. */
+    /* A descriptor's READ knote is not its WRITE knote. */
     add(kq, p.end[0], EVFILT_READ, 0);
     cr_expect_eq(apply(kq, change(p.end[0], EVFILT_WRITE, EV_DELETE)), ENOENT);
 }
@@ -245,7 +245,7 @@ STATEMENT(s16_one_array_for_both_lists, "the same array may hold the changes and
                              tagged(p.end[0], EVFILT_WRITE, EV_ADD, 2),
                              tagged(p.end[1], EVFILT_WRITE, EV_ADD, 3)};
     cr_assert_eq(kevent(kq, both, 3, both, 4, NULL), 3);
-    /* Entries overwrite changes that were read already, none that was not. */
+    /* An entry overwrites only a change that the kernel has already read. */
     struct kevent mixed[3] = {change(p.end[1], EVFILT_READ, EV_DELETE),
                               change(p.end[0], EVFILT_READ, EV_DELETE | EV_RECEIPT),
                               change(p.end[0], EVFILT_WRITE, EV_DELETE | EV_RECEIPT)};
@@ -267,7 +267,7 @@ STATEMENT(s17_no_room_no_wait, "nevents 0 returns at once whatever the timeout")
 
 static void *write_later(void *arg)
 {
-    sleep_ms(NEVER); /* the test waits in kevent() by now; if not, it passes and shows less */
+    sleep_ms(NEVER); /* the test waits in kevent() by now; if not, it shows less */
     ssize_t n = write(*(int *)arg, "x", 1);
     return n == 1 ? arg : NULL;
 }
@@ -436,7 +436,7 @@ STATEMENT(s29_disable_hides_the_end, "a disabled knote does not tell that the pe
     }
 }
 
-STATEMENT(s30_level_knotes_rotate, "more ready than room: (1 2)(3 4)(1 2), nobody is left out")
+STATEMENT(s30_level_knotes_rotate, "more ready than room: (1 2)(3 4)(1 2), none is left out")
 {
     struct pair each[4];
     struct kevent ev[3][2];
@@ -449,7 +449,7 @@ STATEMENT(s30_level_knotes_rotate, "more ready than room: (1 2)(3 4)(1 2), nobod
         cr_assert_eq(wait_for(kq, ev[i], 2, SOON), 2);
     for (int i = 0; i < 2; i++)
         for (int k = 0; k < 2; k++)
-            cr_assert_neq(ev[0][i].ident, ev[1][k].ident, "the second call brings the others");
+            cr_assert_neq(ev[0][i].ident, ev[1][k].ident, "the second call brings the same ones");
     cr_assert(ev[2][0].ident == ev[0][0].ident || ev[2][0].ident == ev[0][1].ident);
     cr_assert(ev[2][1].ident == ev[0][0].ident || ev[2][1].ident == ev[0][1].ident);
 }
@@ -508,7 +508,7 @@ STATEMENT(s32_close_removes, "close() removes the knotes; a reused number starts
         cr_assert_eq(apply(kq, change(p.end[0], EVFILT_WRITE, EV_DELETE)), ENOENT);
         cr_assert_eq(apply(kq, tagged(p.end[0], EVFILT_READ, EV_ADD | EV_CLEAR, 77)), 0);
         cr_assert_eq(expect_one(kq, p.end[0], EVFILT_READ).udata, tag(77));
-        expect_none(kq); /* EV_CLEAR counted: nothing was left of the old knote */
+        expect_none(kq); /* the new knote has its own EV_CLEAR: nothing is left of the old one */
     }
 }
 
@@ -538,8 +538,8 @@ STATEMENT(s33_a_dup_is_its_own, "a dup'ed descriptor, registered, gives its own 
     cr_assert_neq(ev[0].ident, ev[1].ident);
 }
 
-/* After the last event is gone it may go on to be readable, until a kevent() finds nothing: the
- * BSDs look at the knotes only then. */
+/* After the last event it may stay readable until a kevent() finds nothing: only then do the BSDs
+ * look at the knotes. */
 STATEMENT(s34_a_kqueue_is_pollable, "a kqueue is readable while events are pending")
 {
     int outer = kqueue_new();
@@ -561,7 +561,7 @@ STATEMENT(s34_a_kqueue_is_pollable, "a kqueue is readable while events are pendi
 STATEMENT(s34_a_child_has_no_kqueue, "a kqueue is not inherited by fork()")
 {
 #ifdef KQUEUE_OVER_EPOLL
-    cr_skip_test("fork() copies every descriptor of Linux; the header forbids the child to use it");
+    cr_skip_test("Linux's fork() copies every descriptor; the header forbids the child to use it");
 #endif
     int status = 0;
     pid_t child = fork();
@@ -744,7 +744,7 @@ STATEMENT(s39_a_reset_has_its_errno, "after an RST fflags is ECONNRESET")
     cr_assert_eq(expect_eof(kq, p.end[0], EVFILT_READ).fflags, (fflags_t)ECONNRESET);
 }
 
-/* Starts to connect to a port where nobody listens. Returns -1 if the refusal came at once. */
+/* Starts to connect to a port without a listener. Returns -1 if the refusal came at once. */
 static int connect_refused(int family)
 {
     struct sockaddr_storage addr;
@@ -819,8 +819,8 @@ STATEMENT(s41_write_of_a_pipe, "WRITE of a pipe: fires while there is room")
 
 /* ---- Timers, signals, user events, files ----------------------------------------------------- */
 
-/* These two sleep, for a timer is about time. A busy machine lets them sleep longer than they ask
- * for. Then the timer has expired more often, never less. */
+/* These two sleep. On a busy machine they sleep longer than they ask for, and the timer has then
+ * expired more often, never less. */
 STATEMENT(s46_timers_repeat, "a timer counts milliseconds, repeats, and reports once per call")
 {
     enum { PERIOD = 40 };
@@ -846,7 +846,7 @@ STATEMENT(s46_timers_once, "EV_ONESHOT: the timer fires once and is gone")
 {
     enum { PERIOD = 10 };
     cr_assert_eq(timer(kq, 1, EV_ADD | EV_ONESHOT, PERIOD), 0);
-    sleep_ms(4 * PERIOD); /* however late it is looked at */
+    sleep_ms(4 * PERIOD); /* however late the test looks */
     cr_assert_eq(expect_one(kq, 1, EVFILT_TIMER).data, 1);
     expect_none(kq); /* NEVER is longer than the period */
     cr_assert_eq(timer(kq, 1, EV_DELETE, 0), ENOENT);
@@ -993,7 +993,7 @@ STATEMENT(s52_files_grow_after_another_change,
     cr_expect(what & NOTE_EXTEND, "after rename()");
 }
 
-STATEMENT(s52_only_files, "VNODE of a socket or a pipe, which are no files: EINVAL")
+STATEMENT(s52_only_files, "VNODE of a socket or a pipe, which are not files: EINVAL")
 {
     int end[2];
     cr_assert_eq(pipe(end), 0);
@@ -1014,7 +1014,7 @@ STATEMENT(s52_files_rename_and_unlink, "VNODE follows the open file: rename, the
     cr_assert_eq(write(file, "x", 1), 1);
     fflags_t what = expect_one(kq, file, EVFILT_VNODE).fflags;
     cr_assert(what & NOTE_WRITE, "under its new name");
-    cr_assert_eq(what & NOTE_RENAME, 0, "that was reported, and EV_CLEAR forgets it");
+    cr_assert_eq(what & NOTE_RENAME, 0, "the rename is reported twice");
     cr_assert_eq(unlink("other"), 0);
     cr_assert(expect_one(kq, file, EVFILT_VNODE).fflags & NOTE_DELETE);
 }

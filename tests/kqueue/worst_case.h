@@ -1,15 +1,15 @@
-/* The worst kqueue that the manuals and the systems allow, and a send() to go with it. Put before a
- * source by -include, it replaces theirs, on any system.
+/* The worst kqueue that the manuals and the systems allow, and a send() to go with it. The compiler
+ * reads it before a source (-include), and it replaces the system's calls.
  *
  * EV_SET evaluates its first argument six times, as NetBSD's macro did before NetBSD 10. 06's list
- * of changes is full after two turns. The rest is set by the environment.
+ * of changes is full after two turns. The environment sets the rest.
  *
  * WORST_INTERRUPTED=1: a signal interrupts each kevent() that brings changes and may wait, but not
  * two in a row. By then the changes have been applied: kevent(2), EINTR.
  *
- * WORST_REFUSED=N: the Nth EV_ADD of a READ filter fails, as without memory.
+ * WORST_REFUSED=N: the Nth EV_ADD of a READ filter fails, as if memory had run out.
  *
- * WORST_SENT=N: send() takes N bytes at most. */
+ * WORST_SENT=N: send() takes at most N bytes. */
 #ifndef WORST_CASE_H
 #define WORST_CASE_H
 
@@ -46,11 +46,11 @@ static inline long worst_setting(const char *name)
 
 enum { WORST_CHANGES_MAX = 128 };
 
-/* Weak: there is one of it, however many sources this file is put before. */
+/* Weak, so that all sources of a program share one. */
 __attribute__((weak)) long worst_adds;
 
-/* The Nth EV_ADD gets a descriptor that is none, so that the kernel refuses it. Returns the
- * descriptor that it had, or -1. */
+/* Gives the Nth EV_ADD an invalid descriptor, so that the kernel refuses it. Returns the descriptor
+ * that it had, or -1. */
 static inline int worst_refuse(struct kevent *changes, int count)
 {
     int refused = -1;
@@ -63,7 +63,7 @@ static inline int worst_refuse(struct kevent *changes, int count)
     return refused;
 }
 
-/* Applies the changes, and collects what failed and no event. Returns -1 if nothing failed. */
+/* Applies the changes, and collects the failures, but no event. Returns -1 if nothing failed. */
 static inline int worst_interrupt(int kq, struct kevent *changes, int change_count,
                                   struct kevent *events, int event_count)
 {
@@ -111,8 +111,8 @@ static inline int worst_kevent(int kq, const struct kevent *changes, int change_
 
 static inline ssize_t worst_send(int fd, const void *bytes, size_t length, int flags)
 {
-    size_t most = (size_t)worst_setting("WORST_SENT");
-    return send(fd, bytes, most > 0 && most < length ? most : length, flags);
+    size_t max = (size_t)worst_setting("WORST_SENT");
+    return send(fd, bytes, max > 0 && max < length ? max : length, flags);
 }
 
 #define kevent(...) worst_kevent(__VA_ARGS__) /* with arguments: not the struct */

@@ -1,8 +1,8 @@
-/* What macOS does otherwise, played on Linux: put before a source by -include, this makes it take
- * the ways that it has for macOS, and some calls answer as they do there. So these ways are run
- * and tested here, too. It is no macOS: only what is written down below is like it.
+/* Plays macOS on Linux. The compiler reads this before a source (-include). The source then takes
+ * its code for macOS, and some calls answer as they do there, so that Linux tests this code, too.
+ * Only what stands below is like macOS.
  *
- * The system's headers come first: they are to see the system as it is. */
+ * The system's headers come first, because they must see the real system. */
 #ifndef LIKE_MACOS_H
 #define LIKE_MACOS_H
 
@@ -15,7 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-/* There is no accept4(), nor a socket() that takes these. */
+/* macOS has no accept4(), and its socket() does not take these. */
 #undef SOCK_NONBLOCK
 #undef SOCK_CLOEXEC
 
@@ -28,7 +28,7 @@ static inline int like_macos_accept(int listener, struct sockaddr *address, sock
     return client;
 }
 
-/* To shut a listener down is an error, and wakes nobody who sleeps in accept(). */
+/* shutdown() of a listener fails, and wakes no thread that sleeps in accept(). */
 static inline int like_macos_shutdown(int fd, int how)
 {
     int listens = 0;
@@ -40,8 +40,8 @@ static inline int like_macos_shutdown(int fd, int how)
     return shutdown(fd, how);
 }
 
-/* The hard limit of descriptors is infinite as a rule, but the soft one may not be. (Nobody here
- * asks for another limit.) */
+/* The hard limit of descriptors is usually infinite, but the soft limit may not be. (The servers
+ * ask for no other limit.) */
 static inline int like_macos_getrlimit(int resource, struct rlimit *limit)
 {
     (void)resource;
@@ -68,7 +68,7 @@ static inline int like_macos_setrlimit(int resource, const struct rlimit *limit)
 #define getrlimit like_macos_getrlimit
 #define setrlimit like_macos_setrlimit
 
-/* There is no ppoll(), and no other way to find that out than to know the system. */
+/* macOS has no ppoll(), and a source can find that out only from the system's name. */
 #define __APPLE__ 1
 
 #endif

@@ -1,5 +1,5 @@
-/* What the contract leaves open (clause 7), and our servers do: whoever waits in the backlog at the
- * stop has been told that it is connected, so it is served. */
+/* The contract leaves this open (clause 7): our servers also serve the clients that wait in the
+ * backlog at the stop. The kernel has told these clients that they are connected. */
 #include <criterion/criterion.h>
 #include <signal.h>
 
@@ -7,14 +7,14 @@
 
 SUITE(backlog);
 
-/* Linux lets one more wait than was asked for: the last one of a full queue. */
+/* Linux lets one client more wait than listen() asks for. */
 #ifdef __linux__
 enum { WAITING = 2 };
 #else
 enum { WAITING = 1 };
 #endif
 
-Test(backlog, a_full_one_is_served_at_the_stop)
+Test(backlog, a_full_backlog_is_served_at_the_stop)
 {
     struct client c[WAITING];
     server_start_with((struct start){.extra = "--backlog", .argument = "1"});

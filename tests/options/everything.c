@@ -1,4 +1,4 @@
-/* 06-kqueue/everything: what it watches beside its clients. A file, the time, another thread. */
+/* 06-kqueue/everything watches a file, the time and another thread beside its clients. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,9 +13,9 @@
 SUITE(everything);
 
 static char directory[64], file[128], other[128];
-static off_t read_so_far; /* of the server's stderr: each line is awaited once */
+static off_t read_so_far; /* of the server's stderr: each line counts once */
 
-/* Is there a line that ends with text, behind those found before? */
+/* Is there a line that ends with text, after those found before? */
 static bool find_line(const char *text)
 {
     char said[16384], ending[256];
@@ -40,7 +40,7 @@ static void expect_line(const char *text)
     expect_line_within(3000, text);
 }
 
-/* The same, and no other line about the file may come before it. */
+/* The same, but no other line about the file may come before it. */
 static void expect_next_line(const char *text)
 {
     char said[1024];
@@ -64,7 +64,7 @@ static void write_file(const char *path, int flags, const char *text)
     close(fd);
 }
 
-/* With --watch FILE, and one more option in words. */
+/* Starts it with --watch FILE, and one more option in words. */
 static void start_watching_with(const char *words)
 {
     char command[256];
@@ -91,7 +91,7 @@ static void end_watching(void)
     rmdir(directory);
 }
 
-/* Each of the five kinds of event comes out of its one call. */
+/* Its one call reports all five kinds of event. */
 Test(everything, comes_out_of_one_call)
 {
     start_watching_with("--stats 1");
@@ -139,13 +139,13 @@ Test(everything, watch_tells_what_happens_to_the_file)
     expect_line("delete");
     write_file(file, 0, "newer");
     expect_line("file: created");
-    write_file(file, O_APPEND, "x"); /* it may have got the old one's descriptor and inode */
+    write_file(file, O_APPEND, "x"); /* it may have the old one's descriptor and inode */
     expect_line("file: write extend");
     end_watching();
 }
 
-/* Many editors save like this. The new file gets the old one's descriptor number. No event of the
- * old one may be taken for the new one's, and the new one must be watched. */
+/* Many editors save like this. The new file gets the old one's descriptor number. The server must
+ * watch the new file, and must not take an event of the old file for one of the new file. */
 Test(everything, watch_follows_an_atomic_save)
 {
     start_watching();
@@ -166,7 +166,7 @@ Test(everything, watch_follows_an_atomic_save)
     end_watching();
 }
 
-/* Then the path leads to another directory, of which we hear nothing. It must not seem watched. */
+/* Then the path leads to another directory, which the server does not watch. It has to say so. */
 Test(everything, watch_says_when_the_directory_is_gone)
 {
     char moved[80];
@@ -191,7 +191,8 @@ Test(everything, watch_says_when_the_directory_is_gone)
     rmdir(moved);
 }
 
-/* Faster than anybody can look: not each change has its line then, but the last file is watched. */
+/* The files change faster than the server looks. Not every change has a line, but the server
+ * watches the last file. */
 Test(everything, watch_keeps_up_with_a_rapid_succession)
 {
     start_watching();
@@ -208,7 +209,7 @@ Test(everything, watch_keeps_up_with_a_rapid_succession)
     bool seen = false;
     AWAIT(3000, (write_file(file, O_APPEND, "x"), seen = seen || find_line("file: write extend")));
     cr_expect(seen, "the last file is not watched");
-    AWAIT(3000, server_descriptors() == before); /* it may be about to open the last one */
+    AWAIT(3000, server_descriptors() == before); /* it may be about to open the last file */
     cr_expect_eq(server_descriptors(), before);
     end_watching();
 }
@@ -241,7 +242,7 @@ Test(everything, stats_count_connections_and_echoes)
     server_stop();
 }
 
-/* TCP has no messages: what --stats calls an echo is an event with something to read. */
+/* TCP has no messages: --stats counts an event with something to read as an echo. */
 Test(everything, what_arrives_together_is_one_echo)
 {
     read_so_far = 0;

@@ -1,4 +1,4 @@
-/* --idle-timeout SECONDS: a connection on which no byte moves for so long is closed. */
+/* --idle-timeout SECONDS: the server closes a connection on which no byte moves for this long. */
 #include <criterion/criterion.h>
 
 #include "../harness/harness.h"
@@ -25,7 +25,7 @@ Test(idle_timeout, closes_the_quiet_and_keeps_the_others)
         else if (client_ready(&quiet, POLLIN, 20))
             closed = now_ms();
     }
-    cr_assert(closed, "the quiet one is still connected");
+    cr_assert(closed, "the quiet client is still connected");
     cr_expect_geq(closed - begin, 950, "closed too early");
     cr_expect_leq(closed - begin, 1250 + patient(400), "closed too late: after %d ms",
                   (int)(closed - begin));
@@ -34,21 +34,21 @@ Test(idle_timeout, closes_the_quiet_and_keeps_the_others)
     server_dismiss();
 }
 
-Test(idle_timeout, closes_who_never_reads)
+Test(idle_timeout, closes_a_client_that_never_reads)
 {
     start_with_one_second();
     struct client stuck = client_open();
-    client_echo(&stuck, 1); /* now it has been let in */
+    client_echo(&stuck, 1); /* now the server has accepted it */
     clients_push(&stuck, 1, LOTS);
     int before = server_descriptors();
     AWAIT(3000, server_descriptors() < before);
-    cr_assert_eq(server_descriptors(), before - 1, "a peer that never reads is kept for ever");
+    cr_assert_eq(server_descriptors(), before - 1, "a peer that never reads stays connected");
     client_close(&stuck);
     server_dismiss();
 }
 
-/* Far less than it is owed, but something, all the time: 10 MB a second. The server sees that only
- * each time that a third of its send buffer, 1.3 MB if the system lets it grow, has become free. */
+/* The client reads 10 MB a second, far less than it is owed, but all the time. The server notices
+ * only when a third of its send buffer is free, which is 1.3 MB if the system lets it grow. */
 Test(idle_timeout, slow_but_alive_is_not_quiet)
 {
     enum { EACH = 1024 * 1024 };

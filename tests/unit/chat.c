@@ -1,4 +1,4 @@
-/* The chat's messages: what is taken for one, and what may reach a terminal. */
+/* The chat's messages: which bytes are one, and which of them may reach a terminal. */
 #include "chat.h"
 
 #include <criterion/criterion.h>
@@ -8,7 +8,7 @@
 static bool parses(const char *json)
 {
     struct chat_message message;
-    char *copy = malloc(strlen(json) + 1); /* no byte behind it: a sanitizer sees reads too far */
+    char *copy = malloc(strlen(json) + 1); /* without a '\0': a sanitizer sees a read too far */
     memcpy(copy, json, strlen(json));
     bool good = chat_parse(copy, strlen(json), &message);
     if (good)

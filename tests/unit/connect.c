@@ -56,7 +56,7 @@ static void make_place(struct place *place, int backlog)
     memset(&seen, 0, sizeof seen);
 }
 
-/* accept() and read() as soon as the reactor has come so far: they wait by running it. */
+/* accept() and read(), which run the reactor while they wait. */
 static int accept_one(struct reactor *reactor, int listener)
 {
     int fd = -1;
@@ -104,8 +104,7 @@ ON_EVERY_BACKEND(connection_of_ours)
     close(place.listener);
 }
 
-/* The first refuses, or cannot even be tried; what was sent at once goes to the one that accepts.
- */
+/* Bytes that were sent at once go to the first address that accepts. */
 ON_EVERY_BACKEND(each_address_in_turn)
 {
     for (int all_refuse = 0; all_refuse < 2; all_refuse++) {
@@ -132,11 +131,11 @@ ON_EVERY_BACKEND(each_address_in_turn)
                 run_for(reactor, 5000);
         }
         if (all_refuse) {
-            cr_expect_eq(seen.closes, stream != NULL);
+            cr_expect_eq(seen.closes, stream ? 1 : 0);
             cr_expect_eq(stream ? seen.error : errno, ECONNREFUSED);
         } else {
             int other = accept_one(reactor, accepts.listener);
-            cr_assert_geq(other, 0, "nobody came to the last address: %s", strerror(seen.error));
+            cr_assert_geq(other, 0, "no connection to the last address: %s", strerror(seen.error));
             cr_expect_eq(read_some(reactor, other, text, sizeof text), 5);
             cr_expect_str_eq(text, "hello");
             cr_expect_eq(read_some(reactor, other, text, sizeof text), 0, "FIN");
@@ -181,8 +180,8 @@ ON_EVERY_BACKEND(connection_that_cannot_even_begin)
 }
 
 #ifdef __linux__
-/* A full backlog: the SYN is dropped, and sent again after a second. shutdown() meanwhile would
- * give the connection up. */
+/* The backlog is full: the kernel drops the SYN, and sends it again after a second. shutdown() in
+ * this second would give the connection up. */
 ON_EVERY_BACKEND(finished_before_the_connection_is_made)
 {
     struct place place;
@@ -230,7 +229,7 @@ static void call_in_the_end(struct stream *stream, int error)
         stream_abort(stream);
 }
 
-/* What they start must not outlive the stream; under the address sanitizer this would be seen. */
+/* What these calls start must not outlive the stream. The address sanitizer would see it. */
 ON_EVERY_BACKEND(on_close_may_call_anything)
 {
     static const struct stream_handlers all = {.on_data = on_data, .on_close = call_in_the_end};
@@ -254,7 +253,7 @@ static void finish_at_the_end(struct stream *stream, const char *rest, size_t le
     stream_finish(stream);
 }
 
-/* After stream_stop() the peer's FIN is still to come: it is waited for, and ends it. */
+/* After stream_stop() the stream still waits for the peer's FIN, and ends with it. */
 ON_EVERY_BACKEND(finish_after_a_stop_hears_the_peer_leave)
 {
     static const struct stream_handlers all = {

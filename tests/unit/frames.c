@@ -81,7 +81,7 @@ ON_EVERY_BACKEND(frames_sent_and_received)
     free(content);
 }
 
-/* The header torn in every way, the content in small pieces. */
+/* The header arrives torn in every way, the content in small pieces. */
 ON_EVERY_BACKEND(frames_in_pieces)
 {
     int pair[2];

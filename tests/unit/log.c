@@ -1,5 +1,5 @@
-/* common/log.h: lines that wait for nobody, and are told if they are left out. Each test has a
- * process, and so a log, of its own. */
+/* common/log.h: writing a line never blocks, and the log counts the lines that it leaves out. Each
+ * test has its own process, and so its own log. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -43,9 +43,9 @@ static int count(const char *word)
     return times;
 }
 
-enum { PATIENCE_S = 5 }; /* a process that sleeps in write() would do so forever: SIGALRM */
+enum { PATIENCE_S = 5 }; /* SIGALRM then ends a process that would sleep in write() forever */
 
-/* stderr becomes a pipe that blocks, and is full. Returns the end to read from. */
+/* stderr becomes a full pipe, in blocking mode. Returns the end to read from. */
 static int say_to_full_pipe(void)
 {
     static const char block[512];
@@ -87,7 +87,7 @@ Test(log, a_line_has_the_name_and_the_reason, .timeout = 10)
                              "05-epoll: client eight\n");
 }
 
-/* The reason stands at the end, and is what one wants to know. */
+/* The reason, which stands at the end, matters most. */
 Test(log, a_long_line_is_cut_and_keeps_its_end, .timeout = 10)
 {
     char name[1000], long_one[5000];
@@ -101,7 +101,7 @@ Test(log, a_long_line_is_cut_and_keeps_its_end, .timeout = 10)
     const char *end = ": Permission denied\n", *line = said();
     size_t length = strlen(line);
     cr_assert_gt(length, 256);
-    cr_expect_leq(length, 512, "more than POSIX says a pipe takes at once: %zu bytes", length);
+    cr_expect_leq(length, 512, "%zu bytes: POSIX lets a pipe split more than 512", length);
     cr_expect_str_eq(line + length - strlen(end), end);
     cr_expect_eq(strchr(line, '\n'), line + length - 1, "more than one line");
 }
@@ -126,11 +126,11 @@ Test(log, one_a_second_from_one_place, .timeout = 10)
     log_warning("there");
     errno = EACCES;
     log_error("and there");
-    cr_expect_eq(count("here\n"), 2, "once here, and once there: '%s'", said());
+    cr_expect_eq(count("here\n"), 2, "one line from each place: '%s'", said());
     cr_expect_eq(count("and there: "), 1);
 }
 
-/* Not before the second is over, and then with the first call. */
+/* The first call after the second has passed writes both. */
 Test(log, the_next_second_has_a_line_and_the_count, .timeout = 10)
 {
     long calls = 0;
@@ -163,7 +163,7 @@ Test(log, events_are_not_limited, .timeout = 10)
 
 /* ---- a pipe that is full ---- */
 
-Test(log, a_full_pipe_stops_nobody, .timeout = 10)
+Test(log, a_full_pipe_does_not_block, .timeout = 10)
 {
     int pipe = say_to_full_pipe();
     for (int i = 0; i < 1000; i++) {
@@ -171,7 +171,7 @@ Test(log, a_full_pipe_stops_nobody, .timeout = 10)
         log_warning("warning");
         log_error("error");
     }
-    cr_expect_eq(strlen(drain(pipe)), 0, "nothing but what was in it before");
+    cr_expect_eq(strlen(drain(pipe)), 0, "a line got into the full pipe");
 }
 
 Test(log, what_was_left_out_is_counted_and_told_once, .timeout = 10)
@@ -186,7 +186,7 @@ Test(log, what_was_left_out_is_counted_and_told_once, .timeout = 10)
     cr_expect_str_eq(drain(pipe), "server: second\n");
 }
 
-/* A warning that the pipe did not take has not had its turn in this second. */
+/* A warning that the pipe did not take does not use up this second. */
 Test(log, what_was_not_written_does_not_count_as_said, .timeout = 10)
 {
     int pipe = say_to_full_pipe();
@@ -236,7 +236,7 @@ Test(log, lines_of_threads_stay_whole, .timeout = 20)
     cr_expect_eq(lines, 16000);
 }
 
-/* ---- whatever stderr is, the caller goes on, with its errno ---- */
+/* ---- the caller keeps its errno, whatever stderr is ---- */
 
 static bool keeps_errno(void)
 {
@@ -268,8 +268,8 @@ Test(log, errno_is_kept, .timeout = 10)
 
 /* ---- the end of the process ---- */
 
-/* Has a child say so many lines that are left out, then reads the pipe empty, and lets the child
- * go on with that. Returns its exit status; what it said is in text. */
+/* A child logs so many lines, which are left out. The parent empties the pipe, and the child ends
+ * with end(). Returns its exit status; text holds what it said. */
 static int said_at_the_end(int lines, void (*end)(void))
 {
     int pipe_end = say_to_full_pipe(), ready[2], go[2], status = -1;
@@ -292,7 +292,7 @@ static int said_at_the_end(int lines, void (*end)(void))
     close(go[1]);
     waitpid(child, &status, 0);
     drain(pipe_end);
-    char *others = strstr(text, "=="); /* a sanitizer may have the last word */
+    char *others = strstr(text, "=="); /* a sanitizer's report may follow */
     if (others)
         *others = '\0';
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;

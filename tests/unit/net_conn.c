@@ -1,4 +1,4 @@
-/* common/ by itself: what a server test could not see, or not so closely. */
+/* common/ by itself: what a test of a whole server could not see as closely. */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
@@ -47,7 +47,7 @@ static struct pair open_pair(void)
     return pair;
 }
 
-/* Turns until the connection would have to wait, or is over. */
+/* Takes turns until the connection would have to wait, or is over. */
 static enum conn_next turns(struct conn *conn)
 {
     enum conn_next next;
@@ -76,7 +76,8 @@ Test(net, accepted_sockets_inherit_the_options, .timeout = 10)
     cr_expect(fcntl(pair.server, F_GETFD) & FD_CLOEXEC);
 }
 
-/* Where an accepted socket has its listener's flags, and where not: it is as it was asked for. */
+/* On some systems an accepted socket has its listener's flags. net_accept() sets what it was asked.
+ */
 Test(net, a_blocking_client_of_a_nonblocking_listener, .timeout = 10)
 {
     struct pair pair = open_pair();
@@ -115,10 +116,11 @@ Test(net, accept_tells_its_failures_apart, .timeout = 10, .init = cr_redirect_st
     setrlimit(RLIMIT_NOFILE, &limit);
     cr_expect_eq(net_accept(pair.listener, true, &client), NET_EXHAUSTED, "EMFILE");
     close(no_socket);
-    cr_expect_eq(net_accept(pair.listener, true, &client), NET_CLIENT, "and it still waits");
+    cr_expect_eq(net_accept(pair.listener, true, &client), NET_CLIENT,
+                 "the client no longer waits");
 }
 
-/* How often that has been said on stderr, which is the file. */
+/* How often the file, which is stderr, contains the text. */
 static int times_said(FILE *file, const char *what)
 {
     char text[1024] = "";
@@ -130,7 +132,7 @@ static int times_said(FILE *file, const char *what)
     return times;
 }
 
-Test(net, exhaustion_is_told_once_until_somebody_gets_in, .timeout = 10)
+Test(net, exhaustion_is_logged_once_until_a_client_gets_in, .timeout = 10)
 {
     FILE *said = tmpfile();
     struct pair pair = open_pair();
@@ -152,7 +154,7 @@ Test(net, exhaustion_is_told_once_until_somebody_gets_in, .timeout = 10)
 }
 
 #ifdef __linux__
-static int next_error; /* what accept4() says next; 0: what the kernel says */
+static int next_error; /* the next error of accept4(); 0: the kernel answers */
 static bool replaced;
 
 int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
@@ -163,8 +165,8 @@ int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
     return errno ? -1 : (int)syscall(SYS_accept4, fd, address, length, flags);
 }
 
-/* A loop that asks all the time, as in chapter 02, often hears that nobody waits. That is no reason
- * to pass over those who wait behind a client that is lost. */
+/* A loop that asks all the time, as in chapter 02, often hears that no client waits. These answers
+ * must not count against the clients behind one that is lost. */
 Test(net, each_failure_is_counted_by_itself, .timeout = 10, .init = cr_redirect_stderr)
 {
     struct pair pair = open_pair();
@@ -182,7 +184,7 @@ Test(net, each_failure_is_counted_by_itself, .timeout = 10, .init = cr_redirect_
     cr_expect_lt(lost, 1000, "clause 6: no spinning");
 }
 
-/* An error may be the lost client's own, or pass by itself, or mean that the system is out of
+/* An error may belong to a lost client, or pass by itself, or mean that the system is out of
  * something. The server answers each kind differently. */
 Test(net, each_error_of_accept_has_its_answer, .timeout = 10, .init = cr_redirect_stderr)
 {
@@ -223,7 +225,7 @@ Test(net, what_fails_again_and_again_is_exhaustion, .timeout = 10)
     cr_expect_eq(net_accept(pair.listener, true, &client), NET_TRY_AGAIN, "counted anew");
 }
 
-Test(net, a_full_disk_is_told_when_announcing, .timeout = 10, .init = cr_redirect_stderr)
+Test(net, a_full_disk_is_reported_when_announcing, .timeout = 10, .init = cr_redirect_stderr)
 {
     struct pair pair = open_pair();
     char text[512] = "";
@@ -280,7 +282,8 @@ Test(conn, echoes_and_then_holds_nothing, .timeout = 10)
     cr_expect(conn->would_block);
 }
 
-/* Clauses 2 and 3: who does not read is not read from; and is owed everything, FIN or not. */
+/* Clauses 2 and 3: the server does not read from a client that does not read, and owes it
+ * everything, even after its FIN. */
 Test(conn, half_close_with_bytes_unsent, .timeout = 20)
 {
     struct pair pair = open_pair();
@@ -309,7 +312,7 @@ Test(conn, half_close_with_bytes_unsent, .timeout = 20)
     conn_close(conn);
     fcntl(pair.client, F_SETFL, 0);
     for (ssize_t n; (n = recv(pair.client, chunk, sizeof chunk, 0)) != 0;) {
-        cr_assert_gt(n, 0, "RST in place of FIN");
+        cr_assert_gt(n, 0, "RST instead of FIN");
         back += (size_t)n;
     }
     cr_expect_eq(back, sent);
@@ -336,7 +339,7 @@ Test(conn, stop_echoes_what_has_arrived_and_no_more, .timeout = 10)
     cr_expect_eq(recv(pair.client, answer, 1, 0), 0, "FIN, not RST");
 }
 
-/* The same, when it takes more than one turn. */
+/* The same, with more bytes than one turn echoes. */
 Test(conn, stop_echoes_more_than_one_turn, .timeout = 10)
 {
     enum { LENGTH = 3 * CONN_HELD_MAX };
@@ -471,7 +474,7 @@ Test(options, a_handled_stop_signal_interrupts_a_call, .timeout = 10)
     raise(SIGINT); /* which would end this process, if the handler were gone */
     cr_expect_eq(handled, SIGINT);
     pid_t parent = getpid(), child = fork();
-    if (child == 0) { /* a signal that comes too early interrupts nothing: send it again */
+    if (child == 0) { /* a signal that comes too early interrupts nothing: repeat it */
         for (int i = 0; i < 500; i++) {
             usleep(10000);
             kill(parent, SIGTERM);

@@ -1,7 +1,7 @@
-/* Posting from threads, as a plain program, which runs under the thread sanitizer. Two reactors in
- * two threads, and threads that post to both of them, while signals arrive.
- * Then a pool that is destroyed while its threads work, and they go on for longer than it.
- * Exits with 0 if every post came, in order; it is run once on every backend. */
+/* Posting from threads, as a plain program, so that it runs under the thread sanitizer. Threads
+ * post to two reactors in two other threads, while signals arrive. Then a pool is destroyed while
+ * its threads still work. All of this runs on every backend. Exits with 0 if every post came, in
+ * order. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -105,8 +105,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* ---------------------------------------------------------------- work that nobody waits for ---
- */
+/* ---- a pool that is destroyed while its threads work ---- */
 
 enum { WORKERS = 2, SLOW_JOBS = 3 };
 
@@ -132,7 +131,7 @@ static void await(int fd, int bytes)
             abort();
 }
 
-/* When the thread is past all that it does for the pool. */
+/* Runs when the thread has done all that it does for the pool. */
 static void say_ended(void *fd)
 {
     pass(*(int *)fd);

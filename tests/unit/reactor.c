@@ -27,10 +27,11 @@ static void count_fresh(struct reactor *reactor, int fd, unsigned ready, void *a
 
 struct two {
     int first[2], second[2], fresh[2];
-    bool reactor_closes; /* by reactor_close(), while a change waits */
+    bool reactor_closes; /* by reactor_close(), while a change is pending */
 };
 
-/* Whichever of the two comes first closes the other, and puts a silent descriptor on its number. */
+/* The first of the two that is called closes the second, and gives its number to a silent
+ * descriptor. */
 static void close_the_other(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
     struct two *two = argument;
@@ -63,10 +64,10 @@ static void close_each_other(struct reactor *reactor, bool reactor_closes)
     give(two.second[1], "x", 1);
     run_for(reactor, 20);
     cr_expect_eq(calls, 1);
-    cr_expect_eq(fresh_calls, 0, "the new one has nothing to read, and got the old one's event");
+    cr_expect_eq(fresh_calls, 0, "the new descriptor got the old one's event");
     give(two.fresh[1], "x", 1);
     run_for(reactor, 20);
-    cr_expect_gt(fresh_calls, 0, "and later it is served");
+    cr_expect_gt(fresh_calls, 0, "the new descriptor is never served");
 }
 
 ON_EVERY_BACKEND(stale_event_in_one_batch_reaches_nobody)
@@ -74,7 +75,7 @@ ON_EVERY_BACKEND(stale_event_in_one_batch_reaches_nobody)
     close_each_other(reactor, false);
 }
 
-/* Neither the event of this batch nor the change that waits is for the new one. */
+/* The new descriptor gets neither the event of this batch nor the pending change. */
 ON_EVERY_BACKEND(close_is_forgotten_when_the_number_comes_back)
 {
     close_each_other(reactor, true);
@@ -103,7 +104,7 @@ ON_EVERY_BACKEND(handler_may_close_its_own_descriptor)
 
 /* ---- reactor_close() ---- */
 
-/* Otherwise poll() would report the number in each turn, and select() fail. */
+/* Otherwise poll() would report the number in each turn, and select() would fail. */
 ON_EVERY_BACKEND(close_ends_the_interest)
 {
     int pair[2];
@@ -112,7 +113,7 @@ ON_EVERY_BACKEND(close_ends_the_interest)
     cr_expect_eq(reactor_close(reactor, pair[0]), 0);
     uint32_t before = reactor_turn(reactor);
     run_for(reactor, 20);
-    cr_expect_leq(reactor_turn(reactor) - before, 5, "it sleeps");
+    cr_expect_leq(reactor_turn(reactor) - before, 5, "it does not sleep");
 }
 
 ON_EVERY_BACKEND(close_leaves_what_is_not_watched_alone)
@@ -122,7 +123,7 @@ ON_EVERY_BACKEND(close_leaves_what_is_not_watched_alone)
     cr_expect_eq(reactor_close(reactor, pair[0]), -1);
     cr_expect_eq(errno, ENOENT);
     cr_expect_eq(reactor_add(reactor, pair[0], 0, count_call, NULL), 0);
-    cr_expect_eq(reactor_close(reactor, pair[0]), 0, "without an interest, too");
+    cr_expect_eq(reactor_close(reactor, pair[0]), 0, "also without an interest");
     cr_expect_eq(fcntl(pair[0], F_GETFD), -1);
     run_for(reactor, 1);
 }
@@ -181,7 +182,7 @@ static void expect_lost(struct reactor *reactor, int fd, unsigned ready, void *a
     reactor_stop(reactor);
 }
 
-ON_EVERY_BACKEND(lost_connection_wakes_whoever_waits_to_write)
+ON_EVERY_BACKEND(lost_connection_wakes_a_writer)
 {
     int pair[2];
     char chunk[4096] = {0};
@@ -233,7 +234,7 @@ static void count_error(struct reactor *reactor, int fd, unsigned ready, void *a
     close(fd);
 }
 
-/* The layer needs a descriptor more for the first one that is to be written to. */
+/* The layer needs one more descriptor for the first descriptor that waits to write. */
 ON_EVERY_BACKEND(kqueue_refuses_whole_changes)
 {
     int pair[2], other[2];
@@ -260,59 +261,59 @@ ON_EVERY_BACKEND(kqueue_refuses_whole_changes)
     cr_expect_eq(calls, 1, "a refused change comes back as an error");
 }
 
-/* What the handler of a refused change finds: three descriptors whose changes have been made in the
- * same turn, just before. */
-struct waiting {
+/* Three descriptors whose changes are pending when the handler of a refused change runs. */
+struct pending {
     int reader[2], writer[2], closed[2], fresh[2];
 };
 
-/* Removes them. Two stay open, the other's number is used again, by one that wants to read. */
-static void remove_the_waiting(struct reactor *reactor, int fd, unsigned ready, void *argument)
+/* Removes them. Two stay open; a new descriptor, which waits to read, gets the number of the third.
+ */
+static void remove_the_pending(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
-    struct waiting *waiting = argument;
+    struct pending *pending = argument;
     calls++;
     cr_expect_eq(ready, REACTOR_ERROR);
     cr_assert_eq(reactor_remove(reactor, fd), 0);
-    cr_assert_eq(reactor_remove(reactor, waiting->reader[0]), 0);
-    cr_assert_eq(reactor_remove(reactor, waiting->writer[0]), 0);
-    cr_assert_eq(reactor_remove(reactor, waiting->closed[0]), 0);
-    cr_assert_eq(dup2(waiting->fresh[0], waiting->closed[0]), waiting->closed[0]);
-    cr_assert_eq(reactor_add(reactor, waiting->closed[0], REACTOR_READ, count_fresh, NULL), 0);
+    cr_assert_eq(reactor_remove(reactor, pending->reader[0]), 0);
+    cr_assert_eq(reactor_remove(reactor, pending->writer[0]), 0);
+    cr_assert_eq(reactor_remove(reactor, pending->closed[0]), 0);
+    cr_assert_eq(dup2(pending->fresh[0], pending->closed[0]), pending->closed[0]);
+    cr_assert_eq(reactor_add(reactor, pending->closed[0], REACTOR_READ, count_fresh, NULL), 0);
 }
 
-/* kqueue is told with the next wait: until then it still watches for what was wanted before. */
-ON_EVERY_BACKEND(handler_of_a_refused_change_removes_whose_change_waits)
+/* kqueue learns of a change with the next wait. Until then it watches for the old interest. */
+ON_EVERY_BACKEND(handler_of_a_refused_change_removes_pending_ones)
 {
-    struct waiting waiting;
+    struct pending pending;
     int refused[2];
     if (strcmp(reactor_backend(reactor), "kqueue") != 0 &&
         strcmp(reactor_backend(reactor), "epoll") != 0)
-        cr_skip_test("this backend is told nothing that it could refuse");
-    make_pair(waiting.reader);
-    make_pair(waiting.writer);
-    make_pair(waiting.closed);
-    make_pair(waiting.fresh);
+        cr_skip_test("this backend has no change that the kernel could refuse");
+    make_pair(pending.reader);
+    make_pair(pending.writer);
+    make_pair(pending.closed);
+    make_pair(pending.fresh);
     make_pair(refused);
     calls = fresh_calls = 0;
-    give(waiting.reader[1], "x", 1);
-    reactor_add(reactor, refused[0], 0, remove_the_waiting, &waiting);
-    reactor_add(reactor, waiting.reader[0], REACTOR_READ, count_call, NULL);
-    reactor_add(reactor, waiting.writer[0], REACTOR_WRITE, count_call, NULL);
-    reactor_add(reactor, waiting.closed[0], REACTOR_READ, count_call, NULL);
-    close(refused[0]); /* so that it will be refused, on every system */
-    /* The last one that was modified is the first whose change is made. */
+    give(pending.reader[1], "x", 1);
+    reactor_add(reactor, refused[0], 0, remove_the_pending, &pending);
+    reactor_add(reactor, pending.reader[0], REACTOR_READ, count_call, NULL);
+    reactor_add(reactor, pending.writer[0], REACTOR_WRITE, count_call, NULL);
+    reactor_add(reactor, pending.closed[0], REACTOR_READ, count_call, NULL);
+    close(refused[0]); /* every system refuses its change */
+    /* The reactor makes the last change first. */
     reactor_modify(reactor, refused[0], REACTOR_READ);
-    reactor_modify(reactor, waiting.reader[0], REACTOR_WRITE);
-    reactor_modify(reactor, waiting.writer[0], REACTOR_READ);
-    reactor_modify(reactor, waiting.closed[0], REACTOR_WRITE);
+    reactor_modify(reactor, pending.reader[0], REACTOR_WRITE);
+    reactor_modify(reactor, pending.writer[0], REACTOR_READ);
+    reactor_modify(reactor, pending.closed[0], REACTOR_WRITE);
     clock_t before = clock();
     run_for(reactor, 100);
-    cr_expect_lt(clock() - before, CLOCKS_PER_SEC / 25, "one that was removed wakes it");
+    cr_expect_lt(clock() - before, CLOCKS_PER_SEC / 25, "a removed descriptor wakes it");
     cr_assert_eq(calls, 1);
     cr_expect_eq(fresh_calls, 0);
-    give(waiting.fresh[1], "x", 1);
+    give(pending.fresh[1], "x", 1);
     run_for(reactor, 20);
-    cr_expect_gt(fresh_calls, 0, "the old one's change was made to the new one");
+    cr_expect_gt(fresh_calls, 0, "the new descriptor got the old one's change");
 }
 
 static void run_inside(struct reactor *reactor, int fd, unsigned ready, void *argument)
@@ -350,7 +351,7 @@ Test(reactor, unknown_backend)
 enum { MANY = 300 };
 static int times[1024], turn_of_many;
 
-/* Everybody stays ready. Nobody may be served twice before everybody was served once. */
+/* All stay ready. None may be served twice before all were served once. */
 static void serve_many(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
     (void)ready, (void)argument;
@@ -361,7 +362,7 @@ static void serve_many(struct reactor *reactor, int fd, unsigned ready, void *ar
 
 ON_EVERY_BACKEND(more_are_ready_than_fit_in_a_batch)
 {
-    int pairs[MANY][2], most = 0, least = MANY;
+    int pairs[MANY][2], max = 0, min = MANY;
     memset(times, 0, sizeof times);
     turn_of_many = 0;
     for (int i = 0; i < MANY; i++) {
@@ -372,8 +373,8 @@ ON_EVERY_BACKEND(more_are_ready_than_fit_in_a_batch)
     run_for(reactor, 5000);
     for (int i = 0; i < MANY; i++) {
         int n = times[pairs[i][0]];
-        most = n > most ? n : most;
-        least = n < least ? n : least;
+        max = n > max ? n : max;
+        min = n < min ? n : min;
     }
-    cr_expect(least >= 1 && most <= 3, "somebody was served %d times, somebody %d", most, least);
+    cr_expect(min >= 1 && max <= 3, "one was served %d times, another %d", max, min);
 }

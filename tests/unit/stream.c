@@ -1,5 +1,5 @@
-/* Buffered connections, every test on every backend. One end is a stream in the loop, the other a
- * plain socket in the test's hand. */
+/* Buffered connections, every test on every backend. One end is a stream in the loop, the test
+ * holds the other, a plain socket. */
 #define _GNU_SOURCE
 #include "stream.h"
 
@@ -120,32 +120,33 @@ ON_EVERY_BACKEND(a_message_that_never_ends_is_cut_off)
     cr_expect_eq(seen.error, EMSGSIZE);
 }
 
-/* The other side reads nothing until it has written all: more is owed than any buffer holds. */
+/* The peer reads nothing until it has written all. The stream then owes more than any buffer holds.
+ */
 ON_EVERY_BACKEND(half_close_with_bytes_owed)
 {
     enum { MUCH = 600000 };
     int pair[2];
     static char out[MUCH], in[MUCH];
     struct stream *stream = open_stream(reactor, &echo, pair);
-    size_t sent = 0, received = 0, most = 0;
+    size_t sent = 0, received = 0, unsent_max = 0;
     for (int i = 0; i < MUCH; i++)
         out[i] = (char)(i * 7 + i / 251);
     for (int pause = 0; seen.closes == 0; run_for(reactor, 1)) {
         ssize_t n = sent < MUCH ? write(pair[1], out + sent, MUCH - sent) : 0;
         sent += n > 0 ? (size_t)n : 0;
-        most = stream_unsent(stream) > most ? stream_unsent(stream) : most;
+        unsent_max = stream_unsent(stream) > unsent_max ? stream_unsent(stream) : unsent_max;
         if (sent == MUCH)
             shutdown(pair[1], SHUT_WR);
-        if (n <= 0 && ++pause > 5) /* it is stuck, as it should be: now read */
+        if (n <= 0 && ++pause > 5) /* the stream has stopped reading: now read */
             received += read_all(pair[1], in + received, MUCH - received);
     }
     received += read_all(pair[1], in + received, MUCH - received);
     cr_expect_eq(received, MUCH);
     cr_expect(memcmp(in, out, MUCH) == 0);
     cr_expect_eq(seen.error, 0);
-    cr_expect_geq(most, STREAM_HIGH);
-    cr_expect_leq(most, STREAM_HIGH + 16 * 1024, "%zu bytes were held: who does not read must wait",
-                  most);
+    cr_expect_geq(unsent_max, STREAM_HIGH);
+    cr_expect_leq(unsent_max, STREAM_HIGH + 16 * 1024,
+                  "%zu bytes held for a peer that does not read", unsent_max);
 }
 
 ON_EVERY_BACKEND(watermarks)
@@ -162,13 +163,13 @@ ON_EVERY_BACKEND(watermarks)
     for (int i = 0; i < 100 && seen.drains == 0; i++) {
         read_all(pair[1], sink, 2000);
         if (seen.drains == 0)
-            cr_expect_eq(seen.data, 0, "nor between the marks");
+            cr_expect_eq(seen.data, 0, "nothing is read between the marks");
         run_for(reactor, 1);
     }
     cr_expect_eq(seen.drains, 1);
     cr_expect_leq(stream_unsent(stream), 1000);
     run_for(reactor, 10);
-    cr_expect_eq(seen.length, 5, "and below the low mark it is");
+    cr_expect_eq(seen.length, 5, "it is not read below the low mark");
     stream_abort(stream);
     run_for(reactor, 100);
     cr_expect_eq(seen.error, ECANCELED);
@@ -216,7 +217,7 @@ static size_t not_while_much_is_unsent(struct stream *stream, const char *bytes,
     return stream_unsent(stream) > 0 ? 0 : on_data(stream, bytes, length);
 }
 
-/* on_data left it although it was whole. Nothing more arrives; it comes back all the same. */
+/* on_data left a whole message. Nothing more arrives, but the message comes back. */
 ON_EVERY_BACKEND(what_on_data_could_not_do_comes_back_with_a_resume_or_a_drain)
 {
     static const struct stream_handlers pauses = {.on_data = not_at_first, .on_close = on_close};
@@ -357,7 +358,7 @@ static int last_word(int fd, size_t *got)
 
 enum give_up { ABORT, LATE, TOO_LONG, WAYS };
 
-/* A stream that owes much to a peer which does not read. */
+/* A stream that owes much to a peer that does not read. */
 static struct stream *owing_stream(struct reactor *reactor, int pair[2])
 {
     static char much[1 << 20];
@@ -374,7 +375,7 @@ static struct stream *owing_stream(struct reactor *reactor, int pair[2])
     return stream;
 }
 
-/* A FIN would say that this was all. */
+/* A FIN would tell the peer that it has all the bytes. */
 ON_EVERY_BACKEND(a_peer_that_is_given_up_while_bytes_are_owed_sees_a_reset)
 {
     static const int error[WAYS] = {ECANCELED, ETIMEDOUT, EMSGSIZE};
@@ -403,7 +404,7 @@ ON_EVERY_BACKEND(a_peer_that_is_given_up_while_bytes_are_owed_sees_a_reset)
     }
 }
 
-/* It does not leave in time. But the kernel has all that is for it, and goes on to send that. */
+/* The peer does not leave in time. But the kernel has all its bytes, and goes on sending them. */
 ON_EVERY_BACKEND(a_peer_for_which_the_kernel_has_all_sees_no_reset)
 {
     enum { MUCH = 150000 };
@@ -435,7 +436,7 @@ static void stay_open(struct stream *stream, const char *rest, size_t length)
     seen.ends++;
 }
 
-/* No backend watches it, and what it has sent stands before the end. */
+/* No backend watches it, and its bytes stand in front of the end. */
 ON_EVERY_BACKEND(a_lost_peer_is_noticed_although_nothing_is_wanted_of_it)
 {
     static const struct stream_handlers handlers = {
@@ -461,18 +462,18 @@ ON_EVERY_BACKEND(a_lost_peer_is_noticed_although_nothing_is_wanted_of_it)
     }
 }
 
-/* What a talkative stream has had in each turn, and whether the other one had its turn as well. */
+/* What a talkative stream got in each turn, and how many turns the other streams had. */
 static struct {
     uint32_t number;
     int turns, messages, messages_max, others;
-    size_t bytes, bytes_max, length_max, most_held, take;
+    size_t bytes, bytes_max, length_max, held_first, take;
 } turn;
 
 static size_t count_in_turn(struct stream *stream, const char *bytes, size_t length)
 {
     (void)bytes;
-    if (turn.most_held > 0 && turn.bytes_max == 0 && length < turn.most_held)
-        return 0; /* so that much is held when it begins */
+    if (turn.held_first > 0 && turn.bytes_max == 0 && length < turn.held_first)
+        return 0; /* so that the stream holds much when the test begins */
     if (turn.number != reactor_turn(stream_reactor(stream))) {
         turn.number = reactor_turn(stream_reactor(stream));
         turn.turns++;
@@ -506,7 +507,7 @@ static void talk(struct reactor *reactor, size_t take, size_t held, size_t lengt
     int pair[2], ring[2];
     memset(&turn, 0, sizeof turn);
     turn.take = take;
-    turn.most_held = held;
+    turn.held_first = held;
     struct stream *stream = open_stream(reactor, &talks, pair);
     make_pair(ring);
     fcntl(ring[1], F_SETFL, O_NONBLOCK);
@@ -521,7 +522,7 @@ static void talk(struct reactor *reactor, size_t take, size_t held, size_t lengt
     for (int i = 0; i < 100000 && seen.length < length; i++)
         run_for(reactor, 0);
     cr_expect_eq(seen.length, length);
-    cr_expect_geq(turn.others, turn.turns - 1, "the others had %d turns of %d", turn.others,
+    cr_expect_geq(turn.others, turn.turns - 1, "the other streams had %d turns of %d", turn.others,
                   turn.turns);
     stream_abort(stream);
     stream_abort(first);
@@ -544,7 +545,7 @@ ON_EVERY_BACKEND(a_turn_hands_over_64_kib_and_the_message_that_passes_that)
               turn.bytes_max);
 }
 
-/* Messages that are here are no message that is too long. */
+/* Many whole messages are not one message that is too long. */
 ON_EVERY_BACKEND(much_that_waits_for_the_next_turn_is_not_too_long)
 {
     talk(reactor, 100, STREAM_INPUT_MAX + 1, STREAM_INPUT_MAX + 20000);
@@ -553,7 +554,7 @@ ON_EVERY_BACKEND(much_that_waits_for_the_next_turn_is_not_too_long)
 
 static void note_silence(struct stream *stream)
 {
-    seen.drains++; /* of patience */
+    seen.drains++; /* counts the silences here */
     stream_close(stream, 0);
 }
 
@@ -608,7 +609,7 @@ ON_EVERY_BACKEND(a_peer_is_closed_when_no_byte_moves)
         if (reactor_now_ms(reactor) - before > longest)
             longest = reactor_now_ms(reactor) - before;
     }
-    if (longest < IDLE) /* else this machine was asleep for so long */
+    if (longest < IDLE) /* else the machine was too busy to tell */
         cr_expect(last >= start + 59 * 10, "closed although bytes moved");
     while (read(pair[1], &byte, 1) != 0 && reactor_now_ms(reactor) < last + 5000)
         run_for(reactor, 5);
@@ -662,7 +663,7 @@ ON_EVERY_BACKEND(lost_peer)
     cr_expect_eq(seen.error, ECONNRESET);
 }
 
-/* Half of them have lost their peers; nobody vanishes while we walk over all. */
+/* Half of them have lost their peers. None may vanish while the test walks over the list. */
 ON_EVERY_BACKEND(sending_to_many_some_of_whom_are_lost)
 {
     enum { MANY = 40 };
@@ -679,7 +680,7 @@ ON_EVERY_BACKEND(sending_to_many_some_of_whom_are_lost)
         int count = 0, closed = seen.closes;
         for (struct stream *s = list.first; s; s = stream_next(s), count++)
             stream_send(s, "x", 1);
-        cr_expect_eq(seen.closes, closed, "somebody vanished inside stream_send()");
+        cr_expect_eq(seen.closes, closed, "a stream vanished inside stream_send()");
         cr_expect_eq(count, round == 0 ? MANY : list.count);
         run_for(reactor, 10);
         run_for(reactor, 10);
@@ -695,7 +696,7 @@ ON_EVERY_BACKEND(sending_to_many_some_of_whom_are_lost)
     }
 }
 
-/* In every server that is made of streams, as long as its user says nothing else. */
+/* The default of every server that is made of streams. */
 Test(server, a_first_message_has_thirty_seconds)
 {
     struct stream_server server = {0};

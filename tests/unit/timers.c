@@ -87,12 +87,12 @@ ON_EVERY_BACKEND(timer_without_delay_starves_nobody)
     cr_expect_gt(fresh_calls, 1);
 }
 
-static int calls_in_turn, most_in_turn;
+static int calls_in_turn, calls_in_turn_max;
 
 static void restart_and_count(struct reactor *reactor, struct reactor_timer *timer)
 {
     calls++;
-    most_in_turn = ++calls_in_turn > most_in_turn ? calls_in_turn : most_in_turn;
+    calls_in_turn_max = ++calls_in_turn > calls_in_turn_max ? calls_in_turn : calls_in_turn_max;
     reactor_timer_start(reactor, timer, 0, 0);
 }
 
@@ -104,7 +104,7 @@ static void new_turn(struct reactor *reactor, int fd, unsigned ready, void *argu
         reactor_stop(reactor);
 }
 
-/* A bound by how many timers there are would be none for a server with many. */
+/* With many timers, a bound by their number would not bound anything. */
 ON_EVERY_BACKEND(timer_without_delay_runs_once_a_turn_also_among_many)
 {
     enum { MANY = 1000 };
@@ -112,7 +112,7 @@ ON_EVERY_BACKEND(timer_without_delay_runs_once_a_turn_also_among_many)
     struct reactor_timer *idle = calloc(MANY, sizeof *idle);
     struct reactor_timer timer = {.handler = restart_and_count};
     make_pair(pair);
-    calls = calls_in_turn = most_in_turn = 0;
+    calls = calls_in_turn = calls_in_turn_max = 0;
     give(pair[1], "x", 1);
     reactor_add(reactor, pair[0], REACTOR_READ, new_turn, NULL);
     for (int i = 0; i < MANY; i++)
@@ -120,7 +120,7 @@ ON_EVERY_BACKEND(timer_without_delay_runs_once_a_turn_also_among_many)
     reactor_timer_start(reactor, &timer, 0, 0);
     run_for(reactor, 20000);
     cr_expect_gt(calls, 50);
-    cr_expect_eq(most_in_turn, 1, "%d times in one turn", most_in_turn);
+    cr_expect_eq(calls_in_turn_max, 1, "%d times in one turn", calls_in_turn_max);
     free(idle);
 }
 
@@ -151,7 +151,7 @@ ON_EVERY_BACKEND(timers_of_one_moment_run_in_the_order_of_their_starts)
         cr_expect_eq(order[i], (i + 1) % SAME);
 }
 
-/* What takes long, once. It has looked at the clock before. */
+/* Takes long, once, after the turn has read the clock. */
 static void work_long(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
     (void)ready, (void)argument;
@@ -215,7 +215,7 @@ ON_EVERY_BACKEND(periodic_timer_until_stopped_in_its_handler)
 
 static int64_t first_due;
 
-/* Is late, once by more than a period. */
+/* Its calls are late, one of them by more than a period. */
 static void check_beat(struct reactor *reactor, struct reactor_timer *timer)
 {
     int64_t off = (timer->due - first_due) % timer->period_ms;
@@ -226,7 +226,7 @@ static void check_beat(struct reactor *reactor, struct reactor_timer *timer)
         reactor_stop(reactor);
 }
 
-/* However late each call is, the next one is due when it would have been otherwise. */
+/* However late a call is, the next one is due on time. */
 ON_EVERY_BACKEND(periodic_timer_keeps_its_beat)
 {
     struct reactor_timer timer = {.handler = check_beat};
@@ -250,7 +250,7 @@ static void check_order(struct reactor *reactor, struct reactor_timer *timer)
     fired++;
 }
 
-/* Against all that the heap can get wrong: thousands started, restarted and stopped at random. */
+/* Thousands of timers, started, restarted and stopped at random, find what the heap gets wrong. */
 ON_EVERY_BACKEND(ten_thousand_timers_in_random_order)
 {
     enum { TIMERS = 10000 };
@@ -286,7 +286,7 @@ static void stop_victim_from_descriptor(struct reactor *reactor, int fd, unsigne
     calls++;
 }
 
-/* Both are due in one turn; descriptors come first. */
+/* Both are due in one turn, and the reactor serves descriptors first. */
 ON_EVERY_BACKEND(descriptor_handler_stops_a_timer_that_is_due)
 {
     int pair[2], name = 0;
@@ -317,7 +317,7 @@ ON_EVERY_BACKEND(timer_handler_closes_a_descriptor_that_is_ready)
     struct reactor_timer timer = {.handler = remove_and_close, .argument = &pair[0]};
     calls = fresh_calls = 0;
     reactor_add(reactor, pair[0], REACTOR_READ, count_fresh, NULL);
-    reactor_modify(reactor, pair[0], REACTOR_READ | REACTOR_WRITE); /* a change that waits */
+    reactor_modify(reactor, pair[0], REACTOR_READ | REACTOR_WRITE); /* a pending change */
     reactor_timer_start(reactor, &timer, 5, 0);
     give(pair[1], "x", 1);
     run_for(reactor, 30);
@@ -327,7 +327,7 @@ ON_EVERY_BACKEND(timer_handler_closes_a_descriptor_that_is_ready)
     cr_expect_eq(fresh_calls, before);
 }
 
-/* -------------------------------------------------------------------------------- the cost --- */
+/* ---- the cost ---- */
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static double cpu_ns(void)
@@ -337,8 +337,8 @@ static double cpu_ns(void)
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-/* Nanoseconds for a stop and a start, of each of so many running timers in turn, as a server does
- * for its clients' timeouts; at the best of five. */
+/* The nanoseconds that it takes to stop and start one of so many running timers, as a server does
+ * for its clients' timeouts. The best of five. */
 static double cost_of_restart(struct reactor *reactor, int count)
 {
     enum { TIMES = 100000, DELAY = 60000 };
@@ -367,7 +367,7 @@ Test(timers, cost_at_100000_is_at_most_twice_that_at_100)
 {
     struct reactor *reactor = reactor_create(NULL);
     double few = 0, many = 0;
-    for (int attempt = 0; attempt < 10; attempt++) { /* somebody else may be using the caches */
+    for (int attempt = 0; attempt < 10; attempt++) { /* another process may use the caches */
         few = cost_of_restart(reactor, 100);
         many = cost_of_restart(reactor, 100000);
         if (many <= 2 * few)

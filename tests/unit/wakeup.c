@@ -32,7 +32,7 @@ ON_EVERY_BACKEND(signals)
 
 static int raised[2];
 
-/* A signal of a lower number, which this turn may have passed already; then its own. */
+/* Raises the other signal, which this turn may have passed already, and then its own again. */
 static void raise_more(struct reactor *reactor, int signal, void *argument)
 {
     (void)reactor, (void)argument;
@@ -48,8 +48,7 @@ static void count_signal(struct reactor *reactor, int signal, void *argument)
     raised[0]++;
 }
 
-/* A signal may come in the middle of the loop's look at the signals, and nothing else may wake the
- * loop later. */
+/* A signal may arrive while the loop looks at the signals, and nothing else may wake it later. */
 ON_EVERY_BACKEND(signal_that_comes_while_signals_are_handled)
 {
     int low = SIGUSR1 < SIGUSR2 ? SIGUSR1 : SIGUSR2, high = SIGUSR1 + SIGUSR2 - low;
@@ -123,16 +122,16 @@ ON_EVERY_BACKEND(signal_goes_to_the_reactor_that_asked_last)
     reactor_signal(reactor, SIGUSR1, on_signal, &got);
     reactor_signal(other, SIGUSR1, on_signal, &got_other);
     raise(SIGUSR1);
-    reactor_post(reactor, nothing, NULL); /* the first one wakes, too, and must not take it */
+    reactor_post(reactor, nothing, NULL); /* this one wakes, too, and must not take it */
     run_for(reactor, 10);
     cr_expect_eq(got, 0);
     cr_expect_eq(got_other, 0);
     run_for(other, 1000);
     cr_expect_eq(got_other, SIGUSR1);
-    reactor_destroy(other); /* gives the signal back, to what was there before us */
+    reactor_destroy(other); /* gives the signal back to its former handler */
 }
 
-ON_EVERY_BACKEND(signal_that_waits_goes_to_whoever_asks_for_it_then)
+ON_EVERY_BACKEND(pending_signal_goes_to_the_handler_set_last)
 {
     int got = 0, got_second = 0, got_other = 0;
     struct reactor *other = reactor_create(reactor_backend(reactor));
@@ -147,7 +146,7 @@ ON_EVERY_BACKEND(signal_that_waits_goes_to_whoever_asks_for_it_then)
     run_for(other, 1000);
     cr_expect_eq(got_other, SIGUSR1);
     got_other = 0;
-    reactor_signal(reactor, SIGUSR1, NULL, NULL); /* no longer this one's to give back */
+    reactor_signal(reactor, SIGUSR1, NULL, NULL); /* it is no longer this reactor's */
     raise(SIGUSR1);
     run_for(other, 1000);
     cr_expect_eq(got_other, SIGUSR1);
@@ -162,7 +161,7 @@ static void *raise_many(void *argument)
     return NULL;
 }
 
-/* Between two handlers there is no moment in which the signal ends the process. */
+/* At no moment between the two handlers may the signal end the process. */
 ON_EVERY_BACKEND(handler_of_a_signal_may_be_changed_while_it_arrives)
 {
     int got = 0;
@@ -187,7 +186,7 @@ static void post_again(void *argument)
         reactor_stop(argument);
 }
 
-/* Tasks may post; they run in the next turn, so a chain of them keeps nobody waiting. */
+/* A task that a task posts runs in the next turn, so a chain of them delays no descriptor. */
 ON_EVERY_BACKEND(task_may_post)
 {
     depth = 0;
