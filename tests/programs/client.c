@@ -1,4 +1,4 @@
-/* The chat's client, as its user sees it. */
+/* The chat client, as its user sees it. */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -45,7 +45,7 @@ Test(client, two_talk)
     struct program bob = client_start("bob", NULL);
     expect_line(&ann, "* bob has joined\n");
     expect_line(&bob, "* bob has joined\n");
-    type(&ann, "one\ntwo\nthr"); /* three lines at once: none may stay behind */
+    type(&ann, "one\ntwo\nthr"); /* the client must send each of several lines */
     expect_line(&bob, "ann: one\nann: two\n");
     type(&ann, "ee\n");
     expect_line(&bob, "ann: three\n");
@@ -58,10 +58,10 @@ Test(client, two_talk)
     cr_expect_eq(program_end(&bob, 5000), 0, "the end of input is no error");
     kill(server.pid, SIGKILL);
     program_end(&server, 5000);
-    cr_expect_eq(program_end(&ann, 5000), 1, "a lost server is");
+    cr_expect_eq(program_end(&ann, 5000), 1, "a lost server is an error");
 }
 
-/* epoll refuses a regular file. It is longer than what may be unsent. */
+/* epoll refuses a regular file. This one is longer than the client's output buffer may be. */
 Test(client, input_from_a_file)
 {
     enum { LINES = 4000 };
@@ -85,7 +85,7 @@ Test(client, input_from_a_file)
     cr_expect_eq(program_stop(&server), 0);
 }
 
-Test(client, nobody_controls_its_terminal)
+Test(client, a_message_cannot_control_its_terminal)
 {
     static const char hello[] = "\0\0\0\x18"
                                 "{\"user\":\"eve\",\"text\":\"\"}";
@@ -105,7 +105,7 @@ Test(client, nobody_controls_its_terminal)
     cr_expect_eq(program_stop(&server), 0);
 }
 
-/* Of a line that is too long, pieces are sent, and none of them breaks a character. */
+/* The client sends a line that is too long in pieces, and breaks no character. */
 Test(client, a_line_that_is_too_long)
 {
     enum { PAIRS = 9000, PIECE = 8192 };
@@ -144,10 +144,11 @@ static int listen_only(void)
     return listener;
 }
 
-Test(client, a_server_that_is_no_chat_server)
+Test(client, a_server_that_is_not_a_chat_server)
 {
-    static const char *const said[] = {"HTTP/1.1 400 Bad Request\r\n\r\n", /* too long a frame */
-                                       "\0\0\0\2[]", "\0\0\0\2{}"};
+    static const char *const said[] = {
+        "HTTP/1.1 400 Bad Request\r\n\r\n", /* a frame that is too long */
+        "\0\0\0\2[]", "\0\0\0\2{}"};
     static const size_t length[] = {28, 6, 6};
     int listener = listen_only();
     for (int i = 0; i < 3; i++) {
@@ -160,7 +161,8 @@ Test(client, a_server_that_is_no_chat_server)
     close(listener);
 }
 
-/* It never reads and never answers: input is no longer read, and after its end it waits a while. */
+/* The server never reads and never answers. The client stops reading its input, and after the end
+ * of input it waits for a while. */
 Test(client, a_server_that_says_nothing)
 {
     enum { MUCH = 64 << 20 };
@@ -176,8 +178,8 @@ Test(client, a_server_that_says_nothing)
     struct program busy = client_start("bob", name);
     int second = accept(listener, NULL, NULL);
     cr_expect_eq(program_end(&silent, 8000), 1);
-    cr_expect_gt(now_ms() - start, 4500, "it has a little patience");
-    long held = program_rss_kib(&busy); /* it would have sent all by now, if it could */
+    cr_expect_gt(now_ms() - start, 4500, "it gave up too early");
+    long held = program_rss_kib(&busy); /* it has had the time to read all */
     if (held > 0 && !getenv("ROOM_SANITIZED"))
         cr_expect_lt(held, 16 * 1024, "KiB");
     close(second);
@@ -188,8 +190,8 @@ Test(client, a_server_that_says_nothing)
     unlink(name);
 }
 
-/* While it reads input that never ends for it: whatever of its turn is still to come must not touch
- * the connection, which is gone. */
+/* The client loses the server in the middle of a turn, while it reads a long file. The rest of the
+ * turn must not touch the connection, which is gone. */
 Test(client, a_server_that_is_lost_while_a_file_is_sent)
 {
     enum { TIMES = 20, LINES = 50000 };
@@ -220,7 +222,7 @@ Test(client, output_or_input_that_fails)
     close(ann.out);
     ann.out = -1;
     type(&ann, "hello\n");
-    cr_expect_eq(program_end(&ann, 5000), 1, "and no SIGPIPE");
+    cr_expect_eq(program_end(&ann, 5000), 1, "SIGPIPE ended it");
     cr_expect_eq(program_stop(&server), 0);
 }
 

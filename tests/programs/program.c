@@ -25,7 +25,7 @@ struct program program_start(const char *variable, const char *options, const ch
     char text[512], *words[WORDS_MAX] = {getenv(variable)};
     must(words[0], "%s must name the program", variable);
     signal(SIGPIPE, SIG_IGN);
-    setenv("ASAN_OPTIONS", "exitcode=99", 0); /* a status that no program of ours ends with */
+    setenv("ASAN_OPTIONS", "exitcode=99", 0); /* none of our programs ends with this status */
     must(pipe(out) == 0, "pipe: %s", strerror(errno));
     if (input)
         in[0] = open(input, O_RDONLY);
@@ -52,7 +52,7 @@ struct program program_start_server(const char *variable, const char *options)
     char line[128];
     read_line(server.out, line, sizeof line, PATIENCE_MS);
     server.port = ready_port(line, "127.0.0.1");
-    must(server.port > 0, "it says '%s'", line);
+    must(server.port > 0, "the server said '%s', not that it listens", line);
     return server;
 }
 

@@ -1,4 +1,4 @@
-/* Starts one of the programs as a process of its own, and talks to it. */
+/* Starts one of the programs as a process, and talks to it. */
 #ifndef PROGRAM_H
 #define PROGRAM_H
 
@@ -14,11 +14,11 @@ struct program {
     int port;    /* a server's, from its ready line */
 };
 
-/* The program whose path is in that environment variable, with options in one string, separated by
- * blanks, and the backend of the environment variable REACTOR_BACKEND, if that is set. Standard
- * input: a pipe, or the file input if it is not NULL. */
+/* Starts the program whose path is in that environment variable. The options stand in one string,
+ * separated by blanks; REACTOR_BACKEND in the environment adds --backend. Standard input is a pipe,
+ * or the file input if that is not NULL. */
 struct program program_start(const char *variable, const char *options, const char *input);
-/* One that is a server, until it listens. */
+/* The same for a server. Returns once it listens. */
 struct program program_start_server(const char *variable, const char *options);
 int program_end(struct program *program, int within_ms); /* its exit status; -1: killed by us */
 int program_stop(struct program *server);                /* SIGTERM; its exit status */

@@ -1,4 +1,4 @@
-/* The small programs on the reactor, and what only the echo server of chapter 07 has. */
+/* The small programs on the reactor, and what only chapter 07's echo server has. */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -55,14 +55,14 @@ Test(programs, stamp)
 }
 
 #ifdef __linux__
-static void limit_descriptors(const struct program *program, unsigned most)
+static void limit_descriptors(const struct program *program, unsigned max)
 {
-    struct rlimit limit = {most, most};
+    struct rlimit limit = {max, max};
     if (prlimit(program->pid, RLIMIT_NOFILE, &limit, NULL) != 0)
-        cr_skip_test("another process's limits may not be changed here: %s", strerror(errno));
+        cr_skip_test("this test may not change another process's limits here: %s", strerror(errno));
 }
 
-/* Whoever finds no room waits in the backlog, and comes in when others leave. */
+/* A client that finds no room waits in the backlog, and comes in when another one leaves. */
 Test(programs, stamp_without_descriptors)
 {
     enum { CLIENTS = 20 };
@@ -74,7 +74,7 @@ Test(programs, stamp_without_descriptors)
         fd[i] = dial(&server);
         put(fd[i], "hi\n", 3);
     }
-    for (int i = 0; i < CLIENTS; i++) { /* in the order of their coming */
+    for (int i = 0; i < CLIENTS; i++) { /* in the order of their arrival */
         cr_expect_eq(take(fd[i], text, 1, 20000), 1, "client %d", i);
         close(fd[i]);
     }
@@ -82,7 +82,7 @@ Test(programs, stamp_without_descriptors)
 }
 #endif
 
-/* The stop of every program: what has arrived is answered, then FIN, and no RST. */
+/* Every program stops like this: it answers what has arrived, then sends FIN, not RST. */
 Test(programs, stamp_stops_with_fin)
 {
     char text[1024];
@@ -100,7 +100,7 @@ Test(programs, stamp_stops_with_fin)
     int64_t start = now_ms();
     close(fd);
     cr_expect_eq(program_end(&server, 5000), 0);
-    cr_expect_lt(now_ms() - start, 700, "everybody has left");
+    cr_expect_lt(now_ms() - start, 700, "all clients have left");
 }
 
 Test(programs, relay)
@@ -114,7 +114,7 @@ Test(programs, relay)
     size_t sent = 0, received = 0;
     for (int i = 0; i < MUCH; i++)
         out[i] = (char)(i * 7 + i / 251);
-    while (received < MUCH) { /* everything through both, and back */
+    while (received < MUCH) { /* all bytes go through both, and come back */
         ssize_t n = sent < MUCH ? send(fd, out + sent, MUCH - sent, 0) : 0;
         sent += n > 0 ? (size_t)n : 0;
         struct pollfd ready = {.fd = fd, .events = POLLIN};
@@ -125,7 +125,7 @@ Test(programs, relay)
     }
     cr_expect(memcmp(in, out, MUCH) == 0);
     put(fd, "last words", 10);
-    shutdown(fd, SHUT_WR); /* goes through to the other server, and its FIN comes back */
+    shutdown(fd, SHUT_WR); /* the FIN goes through to the echo server, and its FIN comes back */
     take_text(fd, "last words");
     expect_eof(fd);
     int lost = dial(&relay);
@@ -133,13 +133,13 @@ Test(programs, relay)
     take_text(lost, "x");
     reset(lost);
     cr_expect_eq(program_stop(&echo), 0);
-    int late = dial(&relay); /* nobody is there any more */
+    int late = dial(&relay); /* the echo server has gone */
     char byte;
     cr_expect_eq(take(late, &byte, 1, 5000), 0);
     cr_expect_eq(program_stop(&relay), 0);
 }
 
-/* A listener of the test's own, on a free port, as the server behind the relay. */
+/* The test listens on a free port, and is the server behind the relay. */
 static int target_start_with(struct program *relay, const char *options)
 {
     struct sockaddr_in address = {.sin_family = AF_INET};
@@ -161,8 +161,8 @@ static int target_start(struct program *relay)
     return target_start_with(relay, "");
 }
 
-/* The state of its first thread, as in proc_pid_stat(5): 'R' if it runs or waits for a CPU. '?'
- * where the system does not tell. */
+/* The state of the program's first thread, as in proc_pid_stat(5): 'R' if it runs or waits for a
+ * CPU, '?' where the system does not tell. */
 static char state_of(const struct program *program)
 {
     char path[64], line[128];
@@ -174,8 +174,9 @@ static char state_of(const struct program *program)
     return name && name[1] == ' ' ? name[2] : '?';
 }
 
-/* Whether the program takes no more, when nothing has gone since then. If it sleeps, only a delayed
- * acknowledgement, of 40 ms, could still make room; if it wants a CPU, it is about to. */
+/* Is the program full, if it has taken nothing since then? If it sleeps, only a delayed
+ * acknowledgement, after 40 ms, could still make room. If it waits for a CPU, it is about to read.
+ */
 static bool is_full(const struct program *program, int64_t since)
 {
     enum { ASLEEP_MS = 100, UNKNOWN_MS = 300, AWAKE_MS = 3000 };
@@ -183,7 +184,7 @@ static bool is_full(const struct program *program, int64_t since)
     return now_ms() - since > (state == 'S' ? ASLEEP_MS : state == '?' ? UNKNOWN_MS : AWAKE_MS);
 }
 
-/* Sends until nothing more goes to the program. Byte n is n % 251. Returns how much. */
+/* Sends until the program takes no more. Byte n is n % 251. Returns how much. */
 static size_t fill(const struct program *program, int fd)
 {
     static char bytes[251 * 256];
@@ -210,9 +211,9 @@ static void expect_all(int fd, size_t length)
     cr_expect_eq(got, length);
 }
 
-/* Whoever reads slowly behind the relay makes the one before it wait, in both directions: the relay
- * holds little, and loses nothing. */
-Test(programs, relay_holds_little_for_whoever_does_not_read)
+/* A slow reader on one side of the relay makes the sender on the other side wait. The relay holds
+ * little, and loses nothing. */
+Test(programs, relay_holds_little_for_a_slow_reader)
 {
     struct program relay;
     int listener = target_start(&relay);
@@ -235,9 +236,9 @@ Test(programs, relay_holds_little_for_whoever_does_not_read)
     cr_expect_eq(program_stop(&relay), 0);
 }
 
-/* A server that reads nothing while it owes something, and a relay that reads nothing from whom it
- * owes much, would wait for each other. */
-Test(programs, relay_reads_from_whom_it_owes_much)
+/* The server reads nothing while it owes bytes. If the relay read nothing from a peer it owes much,
+ * the two would wait for each other. */
+Test(programs, relay_reads_from_a_peer_it_owes_much)
 {
     enum { SMALL = 8192 };
     static char bytes[65536], kept[65536];
@@ -247,7 +248,7 @@ Test(programs, relay_reads_from_whom_it_owes_much)
     int client = dial(&relay), target = accept(listener, NULL, NULL);
     fcntl(target, F_SETFL, O_NONBLOCK);
     ssize_t owed = 0, sent = (ssize_t)fill(&relay, client),
-            back = 0; /* all on the way there is full */
+            back = 0; /* all buffers on the way there are full */
     for (int64_t last = now_ms(); back < sent && now_ms() < last + patient(3000);) {
         struct pollfd ready[] = {{.fd = target, .events = owed == 0 ? POLLIN : POLLOUT},
                                  {.fd = client, .events = POLLIN}};
@@ -267,14 +268,14 @@ Test(programs, relay_reads_from_whom_it_owes_much)
     cr_expect_eq(program_stop(&relay), 0);
 }
 
-/* What ends in the middle must not look complete. */
+/* Bytes that end in the middle must not look complete. */
 Test(programs, relay_passes_a_reset_on)
 {
     enum { PART = 100000 };
     static char part[PART];
     struct program relay;
     int listener = target_start(&relay);
-    for (int down = 0; down < 2; down++) { /* an answer, or a request, of which a part has come */
+    for (int down = 0; down < 2; down++) { /* a part of an answer has come, or of a request */
         int client = dial(&relay), target = accept(listener, NULL, NULL);
         int from = down ? target : client, to = down ? client : target;
         fcntl(target, F_SETFL, O_NONBLOCK);
@@ -290,8 +291,8 @@ Test(programs, relay_passes_a_reset_on)
     cr_expect_eq(program_stop(&relay), 0);
 }
 
-/* Each has filled all on the way to a server that reads nothing, so that the relay does not read
- * from it. Nothing that it has sent stands in the way of its end. */
+/* Each client has filled all buffers on the way to a server that reads nothing, so the relay does
+ * not read from the client. The client's unread bytes must not hide its RST. */
 Test(programs, relay_hears_of_a_reset_while_it_does_not_read)
 {
     enum { CLIENTS = 30 };
@@ -318,7 +319,7 @@ Test(programs, relay_hears_of_a_reset_while_it_does_not_read)
         reset(client[i]);
     while (before > 0 && sockets_of(&relay) > before && now_ms() < start + patient(2000))
         nap(10);
-    cr_expect_eq(sockets_of(&relay), before, "descriptors are still held");
+    cr_expect_eq(sockets_of(&relay), before, "the relay still holds descriptors");
     for (int i = 0; i < CLIENTS; i++) {
         expect_reset(target[i]);
         close(target[i]);
@@ -327,7 +328,7 @@ Test(programs, relay_hears_of_a_reset_while_it_does_not_read)
     cr_expect_eq(program_stop(&relay), 0);
 }
 
-/* The same for the server's end, when it is the client that does not read. */
+/* The same for a server's RST, when the client does not read. */
 Test(programs, relay_hears_of_the_servers_reset_while_it_does_not_read)
 {
     struct program relay;
@@ -347,7 +348,7 @@ Test(programs, relay_hears_of_the_servers_reset_while_it_does_not_read)
     cr_expect_eq(program_stop(&relay), 0);
 }
 
-/* Where "localhost" is ::1 before it is 127.0.0.1, nobody listens on the first. */
+/* Where "localhost" is ::1 first and then 127.0.0.1, only the second address has a listener. */
 Test(programs, relay_to_a_name)
 {
     struct program relay;
@@ -367,9 +368,9 @@ Test(programs, relay_to_a_name)
     cr_expect_eq(program_stop(&relay), 0);
 }
 
-/* The client's end and all that it sent are still on the way when the relay stops. Under the
- * address sanitizer, what is not freed fails this, too. */
-Test(programs, relay_stops_with_somebody_who_does_not_read)
+/* The client's bytes and its end are still on the way when the relay stops. Under the address
+ * sanitizer a leak also fails this test. */
+Test(programs, relay_stops_with_a_client_that_does_not_read)
 {
     struct program relay;
     int listener = target_start(&relay);
@@ -405,7 +406,7 @@ Test(programs, offload_does_not_wait)
     struct program server = program_start_server("OFFLOAD", "--port 0 --slow 100 --workers 4");
     int fd = dial(&server);
     int64_t start = now_ms();
-    for (int i = 0; i < 20; i++) /* more than one client may have at a time */
+    for (int i = 0; i < 20; i++) /* more than the server takes from a client at a time */
         put(fd, "127.0.0.1\n", 10);
     put(fd, "127.0.0.2", 9);
     shutdown(fd, SHUT_WR);
@@ -417,7 +418,7 @@ Test(programs, offload_does_not_wait)
     cr_expect_eq(program_stop(&server), 0);
 }
 
-/* Its work goes on, its answers find nobody, and everybody else is served. */
+/* The client's work goes on without it, and the server serves the other clients. */
 Test(programs, offload_client_leaves_while_its_work_runs)
 {
     struct program server = program_start_server("OFFLOAD", "--port 0 --slow 50 --workers 2");
@@ -429,7 +430,10 @@ Test(programs, offload_client_leaves_while_its_work_runs)
         }
         nap(20);
         for (int i = 0; i < 4; i++)
-            i % 2 ? reset(gone[i]) : (void)close(gone[i]);
+            if (i % 2)
+                reset(gone[i]);
+            else
+                close(gone[i]);
     }
     int fd = dial(&server);
     put(fd, "127.0.0.3\n", 10);
@@ -443,8 +447,7 @@ Test(programs, offload_client_leaves_while_its_work_runs)
     cr_expect_eq(program_end(&server, 5000), 0);
 }
 
-/* One client that has said all, one that has gone, one that waits: each asks for more than there
- * are threads. */
+/* One client has sent FIN, one has gone, one waits. Each asks for more than there are threads. */
 struct asked {
     struct program server;
     int ended, waits;
@@ -466,8 +469,8 @@ static struct asked ask_for_much(const char *options)
     return asked;
 }
 
-/* A look-up cannot be called back, and may take longer than anybody wants to wait for the end. Some
- * of these are over just when the program ends, and some long after. */
+/* A look-up cannot be cancelled, and may take longer than the program may take to end. Some of
+ * these are over just when the program ends, and some long after. */
 Test(programs, offload_stops_whatever_its_workers_do)
 {
     enum { SERVERS = 4 };
@@ -476,7 +479,7 @@ Test(programs, offload_stops_whatever_its_workers_do)
         "--port 0 --slow 1040 --workers 8", "--port 0 --slow 1080 --workers 8"};
     struct asked asked[SERVERS];
     int64_t start[SERVERS];
-    for (int i = 0; i < SERVERS; i++) { /* they have their second at the same time */
+    for (int i = 0; i < SERVERS; i++) { /* all have their second at the same time */
         asked[i] = ask_for_much(options[i]);
         start[i] = now_ms();
         kill(asked[i].server.pid, SIGTERM);
@@ -484,7 +487,7 @@ Test(programs, offload_stops_whatever_its_workers_do)
     for (int i = 0; i < SERVERS; i++) {
         cr_expect_eq(program_end(&asked[i].server, 5000), 0, "%s", options[i]);
         cr_expect_lt(now_ms() - start[i], patient(2000), "%s", options[i]);
-        if (i == 0) { /* they are owed their answers */
+        if (i == 0) { /* the server owes them their answers */
             expect_reset(asked[i].ended);
             expect_reset(asked[i].waits);
         }
@@ -493,8 +496,8 @@ Test(programs, offload_stops_whatever_its_workers_do)
     }
 }
 
-/* 16 look-ups of one client may be under way. A client that asks behind another one's 10,000 lines
- * waits for these 16 alone, and the lines wait where they cost the server nothing. */
+/* The server runs at most 16 look-ups of one client. A client that comes after another one's 10,000
+ * lines waits only for 16 of them. The other lines wait where they cost the server nothing. */
 Test(programs, offload_bounds_what_one_client_may_ask)
 {
     enum { LINES = 10000, LINE = 10, ANSWER = 20, AHEAD = 16 };
@@ -505,17 +508,17 @@ Test(programs, offload_bounds_what_one_client_may_ask)
     long before = program_rss_kib(&server);
     int greedy = dial(&server), modest = dial(&server);
     put(greedy, lines, sizeof lines);
-    take(greedy, answers, 10 * ANSWER, 20000); /* it has had the time to take all lines */
+    take(greedy, answers, 10 * ANSWER, 20000); /* the server has had the time to take all lines */
     put(modest, "127.0.0.2\n", LINE);
     take_text(modest, "127.0.0.2 127.0.0.2\n");
     long grown = program_rss_kib(&server) - before;
     int64_t end = now_ms() + 20;
-    ssize_t length = 0; /* what was answered until then */
+    ssize_t length = 0; /* the answers until then */
     while (now_ms() < end) {
         ssize_t n = recv(greedy, answers, sizeof answers, 0);
         length += n > 0 ? n : 0;
     }
-    cr_expect_lt(length / ANSWER, 10 * AHEAD, "answers came before the other client's");
+    cr_expect_lt(length / ANSWER, 10 * AHEAD, "answers came before the second client's");
     if (!getenv("ROOM_SANITIZED"))
         cr_expect_lt(grown, 2048, "KiB");
     reset(greedy);
@@ -523,7 +526,8 @@ Test(programs, offload_bounds_what_one_client_may_ask)
     cr_expect_eq(program_stop(&server), 0);
 }
 
-/* One says nothing, one half of something; a third has said it all, and stays. */
+/* One client sends nothing, and one half a message: both are closed. A third sends it all, and
+ * stays. */
 static void expect_a_limit_for_the_first_message(const char *variable, const char *half,
                                                  const char *rest, const char *answer)
 {
@@ -555,7 +559,7 @@ Test(programs, a_client_without_a_message_is_closed)
     expect_a_limit_for_the_first_message("OFFLOAD", "127.0", ".0.1\n", "127.0.0.1 127.0.0.1\n");
 }
 
-/* That this is what they do, too, service/a_first_message_has_thirty_seconds knows. */
+/* server/a_first_message_has_thirty_seconds (../unit/stream.c) tests that they also do this. */
 Test(programs, a_first_message_has_thirty_seconds)
 {
     static const char *const variable[] = {"STAMP", "OFFLOAD", "RELAY", "CHAT_SERVER"};
@@ -572,7 +576,7 @@ Test(programs, a_first_message_has_thirty_seconds)
     }
 }
 
-/* A byte is the message there. Both ends hear of the end, and neither can take it for a FIN. */
+/* For the relay a byte is a message. Both ends see a RST, which they cannot take for a FIN. */
 Test(programs, relay_closes_a_client_without_a_byte)
 {
     struct program relay;
@@ -583,7 +587,7 @@ Test(programs, relay_closes_a_client_without_a_byte)
     fcntl(target, F_SETFL, O_NONBLOCK);
     fcntl(target_of_good, F_SETFL, O_NONBLOCK);
     put(good, "x", 1);
-    put(target, "a banner", 8); /* what the server says first does not count */
+    put(target, "a banner", 8); /* the server's bytes do not count */
     take_text(silent, "a banner");
     expect_reset(silent);
     expect_reset(target);
@@ -600,9 +604,9 @@ Test(programs, relay_closes_a_client_without_a_byte)
 }
 
 #ifdef __linux__
-/* Silent clients have all descriptors, and more of them wait; yet a client that speaks is served.
+/* Silent clients have all descriptors, and more of them wait. A client that speaks is still served.
  */
-Test(programs, silent_clients_keep_nobody_out_for_long)
+Test(programs, silent_clients_keep_no_client_out_for_long)
 {
     enum { SILENT = 15 };
     int silent[SILENT];
@@ -656,8 +660,8 @@ Test(programs, limits_of_time_are_checked)
     }
 }
 
-/* At the stop a client that reads nothing of what it is owed has a second, and then hears that it
- * has not got all. */
+/* At the stop a client that reads none of its answers has a second. Then a RST tells it that it has
+ * not got all. */
 Test(programs, stamp_resets_a_client_that_is_owed_answers_at_the_end)
 {
     static char lines[1 << 20];
@@ -707,13 +711,13 @@ static int count_tasks(pid_t pid)
     return tasks;
 }
 
-/* More clients than threads, all served, and stopped together. */
+/* The threads serve more clients than there are threads, and stop together. */
 static void many_threads(const char *options)
 {
     enum { CLIENTS = 60 };
     int fd[CLIENTS];
     struct program server = program_start_server("THREADS", options);
-    if (count_tasks(server.pid) > 0) /* a sanitizer may have one of its own */
+    if (count_tasks(server.pid) > 0) /* a sanitizer may add a thread */
         cr_expect_geq(count_tasks(server.pid), 4);
     for (int i = 0; i < CLIENTS; i++)
         fd[i] = dial(&server);
@@ -744,7 +748,7 @@ Test(programs, four_threads_and_one_acceptor)
     many_threads("--port 0 --threads 4 --one-acceptor");
 }
 
-/* Whoever sees FIN and connects again is refused: no thread still listens. */
+/* A client that sees FIN and connects again is refused: no thread still listens. */
 Test(programs, threads_stop_listening_before_clients_are_told)
 {
     enum { SERVERS = 25, CLIENTS = 20 };
@@ -759,7 +763,7 @@ Test(programs, threads_stop_listening_before_clients_are_told)
         kill(server.pid, SIGTERM);
         cr_assert(poll(ready, CLIENTS, 5000) > 0);
         int fd = try_dial(&server);
-        cr_expect(fd < 0 && errno == ECONNREFUSED, "somebody still listens");
+        cr_expect(fd < 0 && errno == ECONNREFUSED, "a thread still listens");
         close(fd);
         for (int c = 0; c < CLIENTS; c++)
             close(ready[c].fd);
@@ -767,11 +771,11 @@ Test(programs, threads_stop_listening_before_clients_are_told)
     }
 }
 
-/* Several listeners of ours may share a port; somebody else's may not. */
+/* Several listeners of one server may share a port; another server's may not. */
 Test(programs, a_shared_port_is_still_taken)
 {
 #ifdef SO_REUSEPORT_LB
-    cr_skip_test("this system wants to be told before bind(), and then lets others of one user in");
+    cr_skip_test("this system shares a port with every process of the user");
 #endif
     char options[64];
     struct program server = program_start_server("THREADS", "--port 0 --threads 2");

@@ -1,4 +1,4 @@
-/* The chat room from outside. */
+/* The chat room, as its members see it. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -29,7 +29,7 @@ static void put_frame(int fd, const char *content, size_t length)
     uint32_t header = htonl((uint32_t)length);
     memcpy(frame, &header, sizeof header);
     memcpy(frame + sizeof header, content, length);
-    put(fd, frame, sizeof header + length); /* two sends might wait for each other: Nagle */
+    put(fd, frame, sizeof header + length); /* Nagle would delay the second of two sends */
 }
 
 static void say(int fd, const char *user, const char *text)
@@ -39,7 +39,7 @@ static void say(int fd, const char *user, const char *text)
     free(json);
 }
 
-/* The next frame's content; false: the end. */
+/* Takes the next frame's content. Returns false at the end. */
 static bool take_frame(int fd, char content[FRAME_MAX + 1])
 {
     uint32_t header;
@@ -69,7 +69,7 @@ static int enter(const char *user)
     return fd;
 }
 
-Test(room, everybody_gets_the_same)
+Test(room, all_members_get_the_same)
 {
     server = program_start_server("CHAT_SERVER", "--port 0");
     int ann = enter("ann"), bob = enter("bob");
@@ -80,7 +80,7 @@ Test(room, everybody_gets_the_same)
     close(bob);
     expect_frame(ann, "{\"user\":\"\",\"text\":\"bob has left\"}");
     close(enter("bob"));       /* the name is free again */
-    int guest = dial(&server); /* not in the room: hears nothing, and disturbs nobody */
+    int guest = dial(&server); /* not in the room: hears nothing, and disturbs no member */
     cr_expect_eq(program_stop(&server), 0);
     expect_eof(guest);
 }
@@ -103,7 +103,7 @@ Test(room, names_are_unique)
     int bob = enter("bob");
     expect_frame(ann, "{\"user\":\"\",\"text\":\"bob has joined\"}");
     say(bob, "ann", "I am ann");
-    expect_error(bob, "another's name");
+    expect_error(bob, "another member's name");
     expect_frame(ann, "{\"user\":\"\",\"text\":\"bob has left\"}");
     close(ann);
     cr_expect_eq(program_stop(&server), 0);
@@ -162,8 +162,8 @@ static void drain(int fd)
         continue;
 }
 
-/* The name has to come in time. A member that has one may be silent for as long as it likes. */
-Test(room, who_gives_no_name_is_told_to_leave)
+/* A client must send its name in time. A member that has sent it may be silent for any time. */
+Test(room, a_client_without_a_name_is_told_to_leave)
 {
     server = program_start_server("CHAT_SERVER", "--port 0 --first-message-timeout 1");
     int64_t start = now_ms();
@@ -179,10 +179,10 @@ Test(room, who_gives_no_name_is_told_to_leave)
     cr_expect_eq(program_stop(&server), 0);
 }
 
-/* One member writes as many of the smallest messages as a turn reads, another one message, before
- * the server sees either. What it hands on of the first before the second has its turn is bounded,
- * whatever 400 members make of each. */
-Test(room, nobody_waits_for_all_that_somebody_else_says)
+/* One member sends as many of the smallest messages as a turn reads, and a second member sends one.
+ * Then the server sees both. It may only hand on a bounded number of the first member's messages
+ * before the second has its turn, although each one goes to 400 members. */
+Test(room, a_member_does_not_wait_for_all_of_a_flood)
 {
     enum { OTHERS = 398, FRAMES = 600, TURN = 64 };
     static char flood[16384], content[FRAME_MAX + 1];
@@ -207,7 +207,7 @@ Test(room, nobody_waits_for_all_that_somebody_else_says)
     while (take_frame(listener, content) && !strstr(content, "me, too"))
         before++;
     cr_expect_leq(before, TURN);
-    while (before < FRAMES && take_frame(listener, content)) /* the others are not lost */
+    while (before < FRAMES && take_frame(listener, content)) /* the other messages are not lost */
         before++;
     cr_expect_eq(before, FRAMES);
     for (int i = 0; i < OTHERS; i++)
@@ -218,8 +218,8 @@ Test(room, nobody_waits_for_all_that_somebody_else_says)
     cr_expect_eq(program_stop(&server), 0);
 }
 
-/* Where TCP_MAXSEG has no effect before connect(), the kernel takes megabytes for who does not
- * read. */
+/* Where TCP_MAXSEG has no effect before connect(), the kernel takes megabytes for a member that
+ * does not read. */
 #ifdef __linux__
 enum { ROUNDS = 700 };
 #else
@@ -227,7 +227,7 @@ enum { ROUNDS = 1200 };
 #endif
 enum { MEMBERS = 200, TEXT = 4000 };
 
-/* A round: one speaks, all but the sleeper must hear it within the time limit. */
+/* In a round one member speaks, and all but the sleeper must hear it within the time limit. */
 static int64_t round_trip(const int *members, int speaker, const char *text)
 {
     char name[16];
@@ -242,8 +242,8 @@ static int64_t round_trip(const int *members, int speaker, const char *text)
     return now_ms() - start;
 }
 
-/* The kernel takes little for it: the send buffer at the other end grows with the segments, and
- * with loopback's, of 64 KiB, to megabytes. */
+/* The kernel takes little for this connection. The send buffer at the other end grows with the size
+ * of the segments, and loopback's, of 64 KiB, would let it grow to megabytes. */
 static int dial_narrow(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)server.port)};
@@ -256,8 +256,8 @@ static int dial_narrow(void)
     return fd;
 }
 
-/* Member 0 says nothing and reads nothing. All messages together are twice what the server and
- * the kernel take for it; it must go, and nobody else may notice before they are told. */
+/* Member 0 says nothing and reads nothing. All messages together are twice what the server and the
+ * kernel take for it. It must go, and no other member may notice before "has left" tells them. */
 Test(room, of_200_members_one_never_reads)
 {
     static char text[TEXT + 1];
@@ -283,11 +283,11 @@ Test(room, of_200_members_one_never_reads)
     long grown = program_rss_kib(&server) - before;
     fprintf(stderr, "the longest round took %d ms, memory grew by %ld KiB\n", (int)worst, grown);
     cr_expect_lt(worst, patient(2000));
-    if (!getenv("ROOM_SANITIZED")) /* which keeps what is freed, on purpose */
+    if (!getenv("ROOM_SANITIZED")) /* a sanitizer keeps freed memory on purpose */
         cr_expect_lt(grown, 4 * 1024);
     bool told = false; /* its backlog, then the reason, then the end */
     while (take_frame(members[0], content))
         told = strstr(content, "\"error\":\"you read too slowly\"");
-    cr_expect(told || errno == ECONNRESET, "it was dropped without a word");
+    cr_expect(told || errno == ECONNRESET, "it was dropped without an error frame");
     cr_expect_eq(program_stop(&server), 0);
 }

@@ -1,7 +1,7 @@
-/* The oracle is small, because the contract is: what comes back is what was sent (client.c looks at
- * each byte), everything comes back in the end, EOF comes after the last byte and never before a
- * FIN, nobody is cut off, the server's memory, descriptors and threads stay within their bounds,
- * and when it is told to stop, whatever had arrived comes back. */
+/* The oracle is small, because the contract is. The bytes that come back are those that were sent
+ * (client.c looks at each), and all come back in the end. EOF comes after the last byte and never
+ * before a FIN. The server cuts no client off, and keeps its memory, descriptors and threads within
+ * bounds. When it is told to stop, it echoes what has arrived. */
 #include "episode.h"
 
 #include <errno.h>
@@ -18,18 +18,18 @@
 
 enum {
     KIB = 1024,
-    OWED_MAX = 4096 * KIB, /* by one connection, to keep the end short */
-    FLOOD = 16384 * KIB,   /* or so, if it is flooded */
+    OWED_MAX = 4096 * KIB, /* to one connection, to keep the end short */
+    FLOOD = 16384 * KIB,   /* about the limit for a flooded one */
     OWED_BY_ALL = 32768 * KIB,
     RSS_KIB = CONNECTIONS * (64 + 24) + 4096,
     STOP_MS = 1500,
-    CUT_MS = 900, /* after about a second a stopping server may cut off who has not read */
+    CUT_MS = 900, /* a stopping server may cut a client off after about a second */
 };
 
 struct connection {
     struct client client;
     bool open, shut; /* shut: half-closed */
-    bool arrived;    /* at the stop: all that was sent is known to have arrived */
+    bool arrived;    /* at the stop: the server has received all that was sent */
 };
 
 volatile int *episode_step;
@@ -87,12 +87,12 @@ static void thaw(void)
 
 /* ---- the steps ---- */
 
-static uint64_t room_for(const struct connection *c, uint64_t most)
+static uint64_t room_for(const struct connection *c, uint64_t max)
 {
     uint64_t all = 0;
     for (int i = 0; i < CONNECTIONS; i++)
         all += owed(&connections[i]);
-    return all < OWED_BY_ALL && owed(c) < most ? most - owed(c) : 0;
+    return all < OWED_BY_ALL && owed(c) < max ? max - owed(c) : 0;
 }
 
 static void send_some(struct connection *c, uint32_t argument)
@@ -110,11 +110,10 @@ static void flood(struct connection *c)
     }
 }
 
-/* The next byte of the client's sequence, as ../harness/client.c makes it: were it another, the
- * echo of it would be taken for a wrong one.
+/* Sends the next byte of the client's sequence (../harness/client.c), which expects it back.
  *
- * Not to a server that waits for changes only: when a signal (our SIGSTOP) is pending, Linux's
- * recv() says EAGAIN at an urgent byte that is there (tests/break 05-urgent-eagain). */
+ * An edge-triggered server gets none: when a signal (our SIGSTOP) is pending, Linux's recv() says
+ * EAGAIN although an urgent byte is there (tests/break 05-urgent-eagain). */
 static void send_urgent(struct connection *c)
 {
     if (server_has("edges"))
@@ -154,8 +153,8 @@ static bool within_bounds(void)
            server_threads() <= threads_before + count_open();
 }
 
-/* Connections that were closed here end there a little later, and new ones may begin there before
- * that: it must have been within its bounds once, and may leave them again at once. */
+/* The server sees the end of a connection a little later than we do, and may accept new ones before
+ * that. So it must be within its bounds once, and may leave them again at once. */
 static void look(void)
 {
     bool within;
@@ -170,7 +169,7 @@ static void look(void)
     must(server_has("sanitized") || grown < RSS_KIB, "clause 3: grown by %ld KiB", grown);
 }
 
-static void step_alone(const struct step *s)
+static void step_for_all(const struct step *s)
 {
     if (s->kind == STEP_FREEZE && !frozen) {
         server_pause();
@@ -187,7 +186,7 @@ static void step_alone(const struct step *s)
 static void step_that_sends(struct connection *c, const struct step *s)
 {
     if (s->kind == STEP_SHOUT)
-        read_some(c, (uint32_t)owed(c)); /* what is unread would make it a RST */
+        read_some(c, (uint32_t)owed(c)); /* unread bytes would make the close a RST */
     if (!c->shut && s->kind == STEP_FLOOD)
         flood(c);
     else if (!c->shut && s->kind == STEP_URGENT)
@@ -231,9 +230,9 @@ static void step_of(struct connection *c, const struct step *s)
 
 static void carry_out(const struct step *s)
 {
-    struct connection *c = &connections[s->who];
-    if (s->kind >= STEP_FREEZE) {
-        step_alone(s);
+    struct connection *c = &connections[s->connection];
+    if (step_is_for_all(s)) {
+        step_for_all(s);
     } else if (s->kind == STEP_CONNECT && !c->open) {
         c->client = s->argument ? client_open_small() : client_open();
         c->open = true;
@@ -262,7 +261,7 @@ static void judge_the_end(struct connection *c, int64_t since)
     must(may_be_cut || !c->client.reset, "clause 7: RST instead of EOF %d ms after SIGTERM",
          (int)(now_ms() - since));
     must(may_be_cut || !c->arrived || owed(c) == 0,
-         "clause 7: byte %llu of %llu is the last, though all had arrived",
+         "clause 7: byte %llu of %llu is the last, though all bytes had arrived",
          (unsigned long long)c->client.received, (unsigned long long)c->client.sent);
     drop(c);
 }
@@ -287,7 +286,8 @@ static void read_until_the_end(int64_t since)
     }
 }
 
-/* Half of them get everything, the others remain as they are; then the server is told to stop. */
+/* Half of the connections get everything, the other half stay as they are. Then the server must
+ * stop. */
 static void finish(void)
 {
     thaw();

@@ -1,5 +1,5 @@
-/* A random client against one server, named by the environment as for the conformance suite
- * (../harness/harness.h). A plan that fails is cut down as far as it still fails. */
+/* A random client against one server, which the environment names as for the conformance suite
+ * (../harness/harness.h). A plan that fails is cut down as long as it still fails. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@ enum { STEPS = 500, EPISODE_SECONDS = 120 };
 static int seconds = 10, shrink_seconds = 30, steps = STEPS;
 static uint64_t seed;
 static const char *replay;
-static bool broken; /* the server is, and this is to be found */
+static bool broken; /* the server is broken, and the client must find that out */
 
 static bool fails(const struct plan *plan, struct trial *trial)
 {
@@ -24,7 +24,7 @@ static bool fails(const struct plan *plan, struct trial *trial)
     return trial_run(trial, episode_run, plan, EPISODE_SECONDS) == VERDICT_FAIL;
 }
 
-/* Replaces *plan by a shorter one if that fails, too; frees the one that is not kept. */
+/* Replaces *plan by a shorter one if that fails, too. Frees the other of the two. */
 static bool keeps_failing(struct plan *plan, struct plan shorter)
 {
     struct trial trial;
@@ -37,13 +37,14 @@ static bool keeps_failing(struct plan *plan, struct plan shorter)
     return failed;
 }
 
-/* Leaves out whole connections, then ever smaller pieces, from the back, until no single step can
- * be left out. */
+/* Leaves out whole connections, then smaller and smaller pieces, from the back, until every step
+ * that is left matters. */
 static void shrink(struct plan *plan, int failed_at)
 {
     int64_t end = now_ms() + (int64_t)shrink_seconds * 1000;
-    uint32_t last = 1u << plan->step[failed_at < plan->count ? failed_at : plan->count - 1].who;
-    episode_deadline_ms = 1000; /* a trial that fails may take as long as this */
+    uint32_t last =
+        1u << plan->step[failed_at < plan->count ? failed_at : plan->count - 1].connection;
+    episode_deadline_ms = 1000; /* a failing trial may take this long */
     if (failed_at < plan->count)
         keeps_failing(plan, plan_without(plan, failed_at + 1, plan->count - failed_at - 1));
     keeps_failing(plan, plan_without_idle_steps(plan));
@@ -80,7 +81,8 @@ static void report(struct plan *plan, struct trial *trial)
     if (!from)
         return;
     shrink(plan, *episode_step);
-    printf("# these %d steps are enough; put them into a file, and --replay it:\n", plan->count);
+    printf("# these %d steps are enough; put them into a file, and give it to --replay:\n",
+           plan->count);
     plan_print(plan, stdout);
 }
 
@@ -119,7 +121,7 @@ static bool explore(void)
         else
             close(trial.log);
         plan_free(&plan);
-        if (skipped) { /* the next one would be, too */
+        if (skipped) { /* the next episode would be skipped, too */
             printf("ok 1 - %s # SKIP %s\n1..1\n", getenv("ECHO_SERVER"), trial.reason);
             exit(0);
         }
@@ -136,12 +138,12 @@ static _Noreturn void usage(int status)
 {
     fputs("Usage: random-client [OPTION]...\n"
           "A random client against the echo server that ECHO_SERVER names.\n\n"
-          "  --seconds N    how long (10)\n"
+          "  --seconds N    run for this long (10)\n"
           "  --seed N       the first episode's seed, then N + 1 and so on (any)\n"
-          "  --steps N      of an episode (500)\n"
-          "  --shrink N     seconds to spend on cutting down what fails (30)\n"
-          "  --broken       the server is broken: it is a failure not to find it out\n"
-          "  --replay FILE  instead, the steps in that file (-: standard input)\n",
+          "  --steps N      the steps of an episode (500)\n"
+          "  --shrink N     cut a failing episode down for this many seconds (30)\n"
+          "  --broken       the server is broken: not to find that out is a failure\n"
+          "  --replay FILE  run the steps in this file instead (-: standard input)\n",
           status ? stderr : stdout);
     exit(status);
 }
@@ -173,7 +175,8 @@ static void read_options(int argc, char **argv)
     }
     if (optind < argc || steps < 1 || !getenv("ECHO_SERVER"))
         usage(2);
-    seed += seed == 0; /* 0 means: from no seed */
+    if (seed == 0)
+        seed = 1; /* 0 stands for a plan without a seed */
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,5 @@
 #include "plan.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +8,7 @@ static const char *const names[STEP_KINDS] = {
     "shout",   "close", "reset", "freeze", "thaw", "nap",    "look",
 };
 
-/* splitmix64, whose every seed is a good one. */
+/* splitmix64: every seed is a good one. */
 static uint64_t next(uint64_t *state)
 {
     uint64_t x = *state += 0x9E3779B97F4A7C15u;
@@ -18,12 +17,18 @@ static uint64_t next(uint64_t *state)
     return x ^ x >> 31;
 }
 
+bool step_is_for_all(const struct step *step)
+{
+    return step->kind == STEP_FREEZE || step->kind == STEP_THAW || step->kind == STEP_NAP ||
+           step->kind == STEP_LOOK;
+}
+
 static uint32_t below(uint64_t *state, uint32_t bound)
 {
     return (uint32_t)(next(state) % bound);
 }
 
-/* Small, around a buffer, large: each as often as the others. */
+/* Small, around the size of a buffer, or large, each as often. */
 static uint32_t random_size(uint64_t *state)
 {
     switch (below(state, 6)) {
@@ -44,10 +49,10 @@ static uint32_t random_size(uint64_t *state)
 
 static struct step random_step(uint64_t *state)
 {
-    /* How often of 100, in the order of the kinds. */
+    /* How many of 100 steps, in the order of the kinds. */
     static const uint32_t weight[STEP_KINDS] = {18, 28, 3, 2, 20, 11, 4, 4, 2, 2, 2, 2, 1, 1};
     uint32_t pick = below(state, 100);
-    struct step step = {.kind = STEP_CONNECT, .who = (uint8_t)below(state, CONNECTIONS)};
+    struct step step = {.kind = STEP_CONNECT, .connection = (uint8_t)below(state, CONNECTIONS)};
     while (pick >= weight[step.kind])
         pick -= weight[step.kind++];
     if (step.kind == STEP_CONNECT)
@@ -87,16 +92,16 @@ struct plan plan_without(const struct plan *plan, int from, int count)
     return rest;
 }
 
-struct plan plan_without_connections(const struct plan *plan, uint32_t who)
+struct plan plan_without_connections(const struct plan *plan, uint32_t bits)
 {
     struct plan rest = empty(plan->count);
     for (int i = 0; i < plan->count; i++)
-        if (!(who >> plan->step[i].who & 1) || plan->step[i].kind >= STEP_FREEZE)
+        if (!(bits >> plan->step[i].connection & 1) || step_is_for_all(&plan->step[i]))
             rest.step[rest.count++] = plan->step[i];
     return rest;
 }
 
-/* Follows who is open, half-closed and frozen, as carrying it out does. */
+/* Keeps track of what is open, half-closed and frozen, as episode.c does. */
 static bool does_something(const struct step *s, bool *open, bool *shut, bool *frozen)
 {
     bool was_open = *open, was_shut = *shut, was_frozen = *frozen;
@@ -104,7 +109,7 @@ static bool does_something(const struct step *s, bool *open, bool *shut, bool *f
         *frozen = s->kind == STEP_FREEZE;
         return *frozen != was_frozen;
     }
-    if (s->kind > STEP_FREEZE)
+    if (step_is_for_all(s))
         return true;
     if (s->kind == STEP_CONNECT) {
         *shut = was_open && was_shut;
@@ -127,7 +132,7 @@ struct plan plan_without_idle_steps(const struct plan *plan)
     struct plan rest = empty(plan->count);
     for (int i = 0; i < plan->count; i++) {
         const struct step *s = &plan->step[i];
-        if (does_something(s, &open[s->who], &shut[s->who], &frozen))
+        if (does_something(s, &open[s->connection], &shut[s->connection], &frozen))
             rest.step[rest.count++] = *s;
     }
     return rest;
@@ -143,23 +148,23 @@ void plan_print(const struct plan *plan, FILE *to)
 {
     for (int i = 0; i < plan->count; i++) {
         const struct step *s = &plan->step[i];
-        fprintf(to, "%s %u %u\n", names[s->kind], (unsigned)s->who, (unsigned)s->argument);
+        fprintf(to, "%s %u %u\n", names[s->kind], (unsigned)s->connection, (unsigned)s->argument);
     }
 }
 
 static struct step parse(const char *line)
 {
     char name[32];
-    unsigned who, argument;
+    unsigned connection, argument;
     struct step step = {0};
-    if (sscanf(line, "%31s %u %u", name, &who, &argument) == 3 && who < CONNECTIONS)
+    if (sscanf(line, "%31s %u %u", name, &connection, &argument) == 3 && connection < CONNECTIONS)
         for (; step.kind < STEP_KINDS; step.kind++)
             if (strcmp(name, names[step.kind]) == 0) {
-                step.who = (uint8_t)who;
+                step.connection = (uint8_t)connection;
                 step.argument = argument;
                 return step;
             }
-    fprintf(stderr, "this is not a step: %s", line);
+    fprintf(stderr, "not a step: %s", line);
     exit(2);
 }
 

@@ -1,6 +1,7 @@
-/* Thousands of connections, held, opened and closed, and busy, against one server (named as in
- * ../harness/harness.h): afterwards its descriptors, threads and memory, and the sockets in the
- * kernel, must be what they were. The first round only warms up: tables have their size then. */
+/* Holds thousands of connections to one server (named as in ../harness/harness.h), opens and closes
+ * more, and keeps some busy. Afterwards the server's descriptors, threads and memory, and the
+ * sockets in the kernel, must be what they were. The first round only warms up: tables grow in it.
+ */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -57,7 +58,7 @@ static bool is_back(struct figures before)
            now.sockets <= before.sockets;
 }
 
-/* ---- what is done ---- */
+/* ---- the load ---- */
 
 static void hold(int count)
 {
@@ -71,7 +72,7 @@ static void hold(int count)
     clients_close(held, count);
 }
 
-/* Every third leaves with RST, every third with its echo unread. */
+/* Every third client leaves with RST, every third with its echo unread. */
 static void open_and_close(int count)
 {
     for (int i = 0; i < count; i++) {
@@ -122,45 +123,45 @@ static void must_be_back(struct figures before, const char *after)
          "%ld KiB after %s, %ld before", now.rss, after, before.rss);
 }
 
-/* As many as there may be, here and there. */
+/* As many as the limits of this process and of the server allow. */
 static int as_many_as_possible(void)
 {
     struct rlimit limit;
-    int most = connections;
+    int max = connections;
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < (rlim_t)most + SPARE)
-        most = (int)limit.rlim_cur - SPARE;
-    if (server_has("fd-setsize") && most > 1000)
-        most = 1000;
-    if (server_has("threads") && most > 8000)
-        most = 8000; /* a thread each, and the system has but some 32,000 */
-    return most;
+    if (limit.rlim_cur < (rlim_t)max + SPARE)
+        max = (int)limit.rlim_cur - SPARE;
+    if (server_has("fd-setsize") && max > 1000)
+        max = 1000;
+    if (server_has("threads") && max > 8000)
+        max = 8000; /* each costs a thread, and the system has only some 32,000 */
+    return max;
 }
 
 static void soak(const void *unused)
 {
     (void)unused;
     harness_begin();
-    if (!network_of_my_own()) /* then other programs' sockets count, too */
+    if (!network_of_my_own()) /* other programs' sockets would count */
         skip("may not have a network of its own: %s", strerror(errno));
-    int most = as_many_as_possible();
+    int max = as_many_as_possible();
     server_start();
-    struct figures nobody = measure();
-    hold(most);
+    struct figures empty = measure();
+    hold(max);
     open_and_close(1000);
     traffic(500);
-    AWAIT(20000, is_back(nobody));
+    AWAIT(20000, is_back(empty));
     struct figures before = measure();
     print("warm", before);
-    must(before.descriptors <= nobody.descriptors + 2, "%d descriptors for nobody",
+    must(before.descriptors <= empty.descriptors + 2, "%d descriptors without a client",
          before.descriptors);
     open_and_close(churn);
     must_be_back(before, "opening and closing");
     traffic((int64_t)(minutes * 60000));
     must_be_back(before, "traffic");
-    hold(most);
+    hold(max);
     must_be_back(before, "holding");
     if (!server_has("busy"))
         must(server_settles(), "it spins");
@@ -171,9 +172,9 @@ static _Noreturn void usage(int status)
 {
     fputs("Usage: soak [OPTION]...\n"
           "Thousands of connections to the echo server that ECHO_SERVER names.\n\n"
-          "  --minutes N      of traffic (0.1)\n"
-          "  --connections N  held at a time (20000, or what the limit of descriptors allows)\n"
-          "  --churn N        connects and closes (60000)\n",
+          "  --minutes N      keep clients busy for this long (0.1)\n"
+          "  --connections N  hold this many at a time (20000, or what the limits allow)\n"
+          "  --churn N        open and close this many (60000)\n",
           status ? stderr : stdout);
     exit(status);
 }
