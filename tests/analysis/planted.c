@@ -1,5 +1,5 @@
 /* Wrong on purpose, and never built: each tool of tests/analysis/run must find something here before
- * it is believed about the rest. */
+ * anyone believes what it says about the rest. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,13 +12,13 @@ char *copy(const char *text)
     if (!fresh)
         return NULL;
     free(fresh);
-    fresh[0] = text[0]; /* it is not ours any more */
+    fresh[0] = text[0]; /* used after free() */
     return fresh;
 }
 
 int sum(const int *numbers)
 {
-    int total; /* never begun with 0 */
+    int total; /* never set to 0 */
     for (int i = 0; i < 4; i++)
         total += numbers[i];
     return total;

@@ -1,12 +1,12 @@
-/* A client that makes work of a known amount: so many echoes on so many connections.
+/* A client that makes a known amount of work: so many echoes on so many connections.
  *
  *   client PORT CONNECTIONS ECHOES PID
  *
- * All connections are sent a 64-byte message, then all are read from, and so on, until each has
- * had ECHOES of them. So that the server PID does the same work each time, however busy the machine
- * is, a round begins when the server is asleep, and a server of several connections is stopped
- * (SIGSTOP) until all messages have been sent: it finds them in one turn. Reads /proc: Linux only.
- * Checks what comes back; prints nothing; exit code 0 when all was well. */
+ * In a round it sends a 64-byte message on each connection, and then reads all echoes. The server
+ * PID must do the same work each time, however busy the machine is. So a round begins when the
+ * server is asleep, and with several connections the client stops it (SIGSTOP) until all messages
+ * have been sent: the server finds them in one turn. Reads /proc: Linux only. Checks what comes
+ * back, and exits with 0 if all was well. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -51,7 +51,7 @@ static char state_of(pid_t pid) /* proc_pid_stat(5); 0 when there is no such pro
     char state = 0;
     snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
     FILE *file = fopen(path, "r");
-    if (file == NULL)
+    if (!file)
         return 0;
     if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
         state = 0;
@@ -72,7 +72,7 @@ static void await_state(pid_t pid, char wanted) /* 'S': asleep, 'T': stopped */
     }
 }
 
-/* Until let_go(), whatever is sent to the server waits for it. */
+/* What is sent between hold() and let_go() waits for the server. */
 static void hold(pid_t server, int connections)
 {
     await_state(server, 'S');

@@ -1,6 +1,6 @@
-# Sourced by the gates, which set $here and $client.
-# Every gate counts twice, with a short run and a longer one, and divides the difference by the
-# difference in echoes: what starting, connecting and stopping cost is in both, and falls out.
+# Sourced by calls and instructions, which set $here and $client.
+# Both count a short run and a longer one, and divide the difference by the difference in echoes.
+# Starting, connecting and stopping cost the same in both runs, so their cost falls out.
 
 # shellcheck source=common/start.sh
 . "$here/../../common/start.sh"
@@ -13,7 +13,7 @@ finish() {
     rm -rf "$work"
 }
 
-# drive CONNECTIONS ECHOES: the client, with an end to all patience.
+# drive CONNECTIONS ECHOES: runs the client, for a minute at most.
 drive() {
     timeout 60 "$client" "$port" "$@" "$server" || {
         echo "the client failed" >&2
