@@ -1,12 +1,12 @@
 # Sourced by bench/run and tests/run: installs by package name what is missing,
 # or prints the exact line to run where it may not install.
 #
-#   setup_need NAME...   stop if one of these cannot be had
+#   setup_need NAME...   stop if one of these cannot be installed
 #   setup_want NAME...   install these if possible, go on without them if not
-#   setup_build DIR ROOT configure the build, and again when a library has come or gone since
+#   setup_build DIR ROOT configure the build, and again after a library has come or gone
 #
-# Functions in (round brackets) run in a shell of their own, and so do their variables: the script
-# that sources this has a "root" and a "log", too.
+# Functions in (round brackets) run in a subshell, so their variables stay there: the script that
+# sources this also has a "root" and a "log".
 
 setup_have() {
     case $1 in
@@ -16,19 +16,19 @@ setup_have() {
     python3 | pkg-config | meson | ninja | strace | valgrind | clang | clang-format | clang-tidy | cppcheck | go | node)
         command -v "$1" >/dev/null 2>&1
         ;;
-    nft) # Linux's; an ordinary user's PATH may lack the place where it is
+    nft) # only Linux has it; an ordinary user's PATH may lack its folder
         [ "$(uname -s)" != Linux ] || (PATH=$PATH:/usr/sbin:/sbin && command -v nft) >/dev/null 2>&1
         ;;
-    fuzzer) # clang's, which is a package of its own in some distributions
+    fuzzer) # clang's, which some distributions package separately
         echo 'int LLVMFuzzerTestOneInput(void){return 0;}' |
             clang -fsanitize=fuzzer -x c -o /dev/null - >/dev/null 2>&1
         ;;
-    libev) echo '#include <ev.h>' | cc -E - >/dev/null 2>&1 ;; # has no pkg-config file everywhere
-    *) pkg-config --exists "$1" >/dev/null 2>&1 ;; # a library, by its pkg-config name
+    libev) echo '#include <ev.h>' | cc -E - >/dev/null 2>&1 ;; # not every system has its pkg-config file
+    *) pkg-config --exists "$1" >/dev/null 2>&1 ;; # a library, named as in pkg-config
     esac
 }
 
-# What a distribution calls the package of a thing.
+# Prints the packages of a thing in a distribution.
 setup_package() { # manager, thing
     case $1:$2 in
     apt:cc) echo gcc libc6-dev ;;
@@ -90,7 +90,7 @@ setup_missing() (
     done
 )
 
-# Answers 2, after saying what to run, when it may not install, and 1 when that went wrong.
+# Returns 2 when it may not install, after printing what to run, and 1 when the installation failed.
 setup_install() ( # things...
     manager=$(setup_manager)
     packages=
@@ -141,7 +141,7 @@ setup_need() {
     setup_or_fail "$@" || exit 1
 }
 
-# All at once; but when a package is not to be had, the others may be.
+# All at once. When one package does not exist, it tries each of them alone.
 setup_want() (
     missing=$(setup_missing "$@")
     [ -n "$missing" ] || return 0

@@ -1,25 +1,25 @@
 # Sourced by scripts that talk to a server: starts one in the background, waits until it is ready,
 # and ends it.
 #
-#   server_start DIR COMMAND...  runs COMMAND with --host 127.0.0.1 --port 0, and its output in
+#   server_start DIR COMMAND...  runs COMMAND with --host 127.0.0.1 --port 0; its output goes to
 #                                DIR/ready and DIR/said. Sets $server, its process, and $port. When
 #                                it does not get ready, says why, leaves nothing running, and fails.
-#   server_stop                  ends it by SIGTERM; says so, and fails, when it had to be killed.
+#   server_stop                  ends it with SIGTERM. Says so, and fails, if it has to kill it.
 #   server_kill                  kills it, if there is one: for the caller's traps.
 #
-# The caller may set how many seconds they are patient: server_start_limit and server_stop_limit.
+# The caller may set their time limits in seconds: server_start_limit and server_stop_limit.
 
 server=
 server_start_limit=30
 server_stop_limit=10
 
-# The shell hears of its child's end while it waits for sleep(1); until then the child is "alive".
+# The shell learns of its child's end while it waits for sleep(1). Until then the child is "alive".
 server_is_alive() {
     kill -0 "$server" 2>/dev/null
 }
 
-# A server may write its line in pieces: read fails on one that has no end yet.
-server_is_ready() { # what it wrote
+# A server may write its line in pieces: read fails on a line that has no end yet.
+server_is_ready() { # file
     while IFS= read -r server_line; do
         case $server_line in
         'listening on '*:[0-9]*)
@@ -33,7 +33,7 @@ server_is_ready() { # what it wrote
 
 server_kill() {
     [ -n "$server" ] || return 0
-    # timeout(1) leads a group, and what it runs is in it; another command has none of its own.
+    # timeout(1) leads a process group with its command in it. Other commands do not lead a group.
     kill -s KILL -- "-$server" 2>/dev/null || kill -KILL "$server" 2>/dev/null || true
     wait "$server" 2>/dev/null || true
     server=
@@ -43,21 +43,21 @@ server_start() { # directory, command...
     # shellcheck disable=SC2034 # the port is the caller's to use
     server_dir=$1 port=
     shift
-    : >"$server_dir/ready" # there before the server is
+    : >"$server_dir/ready" # it must exist before the server does
     "$@" --host 127.0.0.1 --port 0 >"$server_dir/ready" 2>"$server_dir/said" &
     server=$! server_why=
-    server_looks=$((server_start_limit * 20))
+    server_tries=$((server_start_limit * 20))
     while [ -z "$server_why" ]; do
-        # Alive is asked first: a server may be ready, and end, between the two questions.
+        # The order matters: a server may get ready, and end, between the two questions.
         if ! server_is_alive; then
             server_why='it ended'
-        elif [ $server_looks = 0 ]; then
+        elif [ $server_tries = 0 ]; then
             server_why="$server_start_limit s went by"
         fi
         if server_is_ready "$server_dir/ready"; then
             return
         fi
-        server_looks=$((server_looks - 1))
+        server_tries=$((server_tries - 1))
         [ -n "$server_why" ] || sleep 0.05
     done
     server_kill
@@ -68,16 +68,16 @@ server_start() { # directory, command...
 
 server_stop() {
     kill -TERM "$server" 2>/dev/null || true
-    server_looks=$((server_stop_limit * 20))
+    server_tries=$((server_stop_limit * 20))
     while server_is_alive; do
-        if [ $server_looks = 0 ]; then
+        if [ $server_tries = 0 ]; then
             echo "the server is still there $server_stop_limit s after SIGTERM, and is killed" >&2
             server_kill
             return 1
         fi
-        server_looks=$((server_looks - 1))
+        server_tries=$((server_tries - 1))
         sleep 0.05
     done
-    wait "$server" 2>/dev/null || true # its status, which a signal may have set
+    wait "$server" 2>/dev/null || true # a signal may have set its status
     server=
 }
