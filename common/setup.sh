@@ -23,7 +23,7 @@ setup_have() {
         echo 'int LLVMFuzzerTestOneInput(void){return 0;}' |
             clang -fsanitize=fuzzer -x c -o /dev/null - >/dev/null 2>&1
         ;;
-    libev) echo '#include <ev.h>' | cc -E - >/dev/null 2>&1 ;; # not every system has its pkg-config file
+    libev) echo '#include <ev.h>' | cc -E - >/dev/null 2>&1 ;; # often without a pkg-config file
     *) pkg-config --exists "$1" >/dev/null 2>&1 ;; # a library, named as in pkg-config
     esac
 }

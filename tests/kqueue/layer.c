@@ -802,8 +802,8 @@ static void *wait_for_one(void *arg)
     return wait_for(*(int *)arg, &ev, 1, 5000) == 1 && ev.filter == EVFILT_READ ? arg : NULL;
 }
 
-/* With EV_CLEAR a write wakes one thread. The last to wake removes the leftover while the other two
- * sleep. */
+/* With EV_CLEAR each write wakes one thread. The last write removes the leftover, while the other
+ * two threads sleep. */
 LAYER(leftover_and_sleepers, "threads asleep in kevent() see what is added after a leftover's end")
 {
     struct pair fresh = pair_new(AF_UNIX);

@@ -76,8 +76,7 @@ Test(net, accepted_sockets_inherit_the_options, .timeout = 10)
     cr_expect(fcntl(pair.server, F_GETFD) & FD_CLOEXEC);
 }
 
-/* On some systems an accepted socket has its listener's flags. net_accept() sets what it was asked.
- */
+/* On some systems an accepted socket has its listener's flags. net_accept() sets its caller's. */
 Test(net, a_blocking_client_of_a_nonblocking_listener, .timeout = 10)
 {
     struct pair pair = open_pair();
