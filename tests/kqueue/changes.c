@@ -43,8 +43,7 @@ enum { MANY = 8, STOP_MS = 1000 };
 
 /* Clause 6: when the kernel has no memory for one client, the other clients go on. The server finds
  * `many` clients and the signal in one batch. Its list of changes fills several times, while it
- * accepts them and while it takes their turns. The kernel refuses the change to watch one of them.
- */
+ * accepts them and while it takes their turns. The kernel refuses to watch one of them. */
 static void refuse_one(int many, int lost)
 {
     struct client c[MANY];

@@ -393,7 +393,7 @@ LAYER(signals_are_unblocked_again, "EV_DELETE gives the signal mask back as it w
     sigset_t mask;
     signal(SIGUSR1, SIG_IGN);
     add(kq, SIGUSR1, EVFILT_SIGNAL, 0);
-    add(kq, SIGUSR1, EVFILT_SIGNAL, 0); /* the second one counts for nothing */
+    add(kq, SIGUSR1, EVFILT_SIGNAL, 0); /* twice counts once */
     cr_assert_eq(apply(kq, change(SIGUSR1, EVFILT_SIGNAL, EV_DELETE)), 0);
     sigprocmask(SIG_BLOCK, NULL, &mask);
     cr_assert_eq(sigismember(&mask, SIGUSR1), 0);
@@ -726,8 +726,7 @@ LAYER(leftover_of_a_dup, "a closed descriptor whose dup() lives neither reports 
     feed(p, 1, 1);
     cr_assert_eq(apply(kq, tagged(p.end[0], EVFILT_READ, EV_ADD, 1)), 0);
     cr_assert_eq(apply(kq, tagged(p.end[0], EVFILT_WRITE, EV_ADD, 1)), 0);
-    /* The timer must still run at the end, also on a busy machine. All that comes before takes 150
-     * ms. */
+    /* The timer must still run at the end, even on a busy machine: the rest takes 150 ms. */
     cr_assert_eq(apply(kq, full(1, EVFILT_TIMER, EV_ADD, 0, 600, 7)), 0);
     struct pair healthy = pair_new(AF_UNIX);
     add(kq, healthy.end[0], EVFILT_READ, EV_DISABLE);

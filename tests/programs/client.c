@@ -45,7 +45,7 @@ Test(client, two_talk)
     struct program bob = client_start("bob", NULL);
     expect_line(&ann, "* bob has joined\n");
     expect_line(&bob, "* bob has joined\n");
-    type(&ann, "one\ntwo\nthr"); /* the client must send each of several lines */
+    type(&ann, "one\ntwo\nthr"); /* none of several lines may stay behind */
     expect_line(&bob, "ann: one\nann: two\n");
     type(&ann, "ee\n");
     expect_line(&bob, "ann: three\n");

@@ -174,9 +174,8 @@ static char state_of(const struct program *program)
     return name && name[1] == ' ' ? name[2] : '?';
 }
 
-/* Is the program full, if it has taken nothing since then? If it sleeps, only a delayed
- * acknowledgement, after 40 ms, could still make room. If it waits for a CPU, it is about to read.
- */
+/* Is the program full, if it has taken nothing since then? If it sleeps, only an acknowledgement,
+ * delayed by 40 ms, could still make room. If it waits for a CPU, it is about to read. */
 static bool is_full(const struct program *program, int64_t since)
 {
     enum { ASLEEP_MS = 100, UNKNOWN_MS = 300, AWAKE_MS = 3000 };
@@ -275,7 +274,7 @@ Test(programs, relay_passes_a_reset_on)
     static char part[PART];
     struct program relay;
     int listener = target_start(&relay);
-    for (int down = 0; down < 2; down++) { /* a part of an answer has come, or of a request */
+    for (int down = 0; down < 2; down++) { /* part of an answer has come, or of a request */
         int client = dial(&relay), target = accept(listener, NULL, NULL);
         int from = down ? target : client, to = down ? client : target;
         fcntl(target, F_SETFL, O_NONBLOCK);
@@ -604,8 +603,8 @@ Test(programs, relay_closes_a_client_without_a_byte)
 }
 
 #ifdef __linux__
-/* Silent clients have all descriptors, and more of them wait. A client that speaks is still served.
- */
+/* Silent clients have all descriptors, and more of them wait. The server still serves a client that
+ * speaks. */
 Test(programs, silent_clients_keep_no_client_out_for_long)
 {
     enum { SILENT = 15 };

@@ -20,7 +20,7 @@ enum {
     KIB = 1024,
     OWED_MAX = 4096 * KIB, /* to one connection, to keep the end short */
     FLOOD = 16384 * KIB,   /* about the limit for a flooded one */
-    OWED_BY_ALL = 32768 * KIB,
+    OWED_TO_ALL = 32768 * KIB,
     RSS_KIB = CONNECTIONS * (64 + 24) + 4096,
     STOP_MS = 1500,
     CUT_MS = 900, /* a stopping server may cut a client off after about a second */
@@ -92,7 +92,7 @@ static uint64_t room_for(const struct connection *c, uint64_t max)
     uint64_t all = 0;
     for (int i = 0; i < CONNECTIONS; i++)
         all += owed(&connections[i]);
-    return all < OWED_BY_ALL && owed(c) < max ? max - owed(c) : 0;
+    return all < OWED_TO_ALL && owed(c) < max ? max - owed(c) : 0;
 }
 
 static void send_some(struct connection *c, uint32_t argument)

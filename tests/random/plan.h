@@ -49,7 +49,7 @@ bool step_is_for_all(const struct step *step);
 
 struct plan plan_make(uint64_t seed, int steps);
 struct plan plan_without(const struct plan *plan, int from, int count);
-struct plan plan_without_connections(const struct plan *plan, uint32_t bits);
+struct plan plan_without_connections(const struct plan *plan, uint32_t bits); /* one for each */
 struct plan plan_without_idle_steps(const struct plan *plan); /* steps that do nothing */
 void plan_free(struct plan *plan);
 void plan_print(const struct plan *plan, FILE *to);

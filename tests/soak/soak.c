@@ -1,7 +1,6 @@
 /* Holds thousands of connections to one server (named as in ../harness/harness.h), opens and closes
  * more, and keeps some busy. Afterwards the server's descriptors, threads and memory, and the
- * sockets in the kernel, must be what they were. The first round only warms up: tables grow in it.
- */
+ * kernel's sockets, must be what they were. The first round only warms up: tables grow in it. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>

@@ -266,8 +266,7 @@ struct pending {
     int reader[2], writer[2], closed[2], fresh[2];
 };
 
-/* Removes them. Two stay open; a new descriptor, which waits to read, gets the number of the third.
- */
+/* Removes them. Two stay open; a new descriptor, which waits to read, gets the third's number. */
 static void remove_the_pending(struct reactor *reactor, int fd, unsigned ready, void *argument)
 {
     struct pending *pending = argument;

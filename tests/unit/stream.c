@@ -120,8 +120,7 @@ ON_EVERY_BACKEND(a_message_that_never_ends_is_cut_off)
     cr_expect_eq(seen.error, EMSGSIZE);
 }
 
-/* The peer reads nothing until it has written all. The stream then owes more than any buffer holds.
- */
+/* The peer reads nothing until it has written all: the stream owes more than any buffer holds. */
 ON_EVERY_BACKEND(half_close_with_bytes_owed)
 {
     enum { MUCH = 600000 };
