@@ -1,6 +1,6 @@
-/* The least that can be called an epoll server: wait, receive, send. It is no server to use: what
- * the kernel does not take at once is lost, and it leaves without waiting for anybody. What
- * 05-epoll costs more than this is the price of doing all that. */
+/* The least that can be called an epoll server: wait, receive, send. Do not use it: it loses what
+ * the kernel does not take at once, and it stops without waiting for its clients. What 05-epoll
+ * costs more than this is the price of that care. */
 #include "net.h"
 #include "options.h"
 

@@ -133,7 +133,7 @@ static void on_retry(evutil_socket_t fd, short what, void *argument)
         event_add(listener_event, NULL);
 }
 
-/* Stop: FIN goes out when nothing is owed any more, and the clients have a second. */
+/* The stop: a client gets the FIN when it is owed nothing more, and all have a second. */
 static void on_tick(evutil_socket_t fd, short what, void *argument)
 {
     (void)fd, (void)what, (void)argument;

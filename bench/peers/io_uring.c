@@ -1,8 +1,8 @@
 /* The same server on io_uring: completions in place of readiness. One multishot accept, one
  * multishot receive for each connection, and a ring of buffers that the kernel picks from when
  * bytes arrive: so an idle connection holds no buffer here either. A reply is sent from the buffer
- * it arrived in; what the kernel does not take at once is copied out, so that a client that never
- * reads keeps no buffer from the others, and its receive is cancelled until it has taken all. What
+ * it arrived in. What the kernel does not take at once is copied out, so that a client that never
+ * reads keeps no buffer, and its receive is cancelled until it has taken everything. One weakness
  * remains: before the cancel the kernel may have filled 32 buffers for it, 2 MiB to be held. */
 #include "log.h"
 #include "net.h"
@@ -57,7 +57,7 @@ static struct io_uring_sqe *entry(void)
     return sqe;
 }
 
-/* The prep functions clear user_data. */
+/* To be called after the prep functions, which clear user_data. */
 static void tag(struct io_uring_sqe *sqe, enum operation operation, int fd)
 {
     io_uring_sqe_set_data64(sqe, (uint64_t)operation << 32 | (uint32_t)fd);

@@ -77,7 +77,7 @@ static void on_written(uv_write_t *request, int status)
         end_client(client);
 }
 
-/* What the kernel did not take: kept, and nothing is read meanwhile. */
+/* Keeps what the kernel did not take; nothing is read until it is sent. */
 static void keep(struct client *client, const char *bytes, size_t size)
 {
     uv_buf_t rest;
@@ -133,7 +133,7 @@ static void on_client(uv_stream_t *server, int status)
         return;
     }
     struct client *client = new_client();
-    if (!client) { /* libuv has this client already, and accepts nobody else until we take it */
+    if (!client) { /* libuv has this client already, and accepts no other one until we take it */
         uv_timer_start(&tick, on_retry, TICK_MS, 0);
         return;
     }
@@ -150,7 +150,7 @@ static void on_retry(uv_timer_t *timer)
     on_client((uv_stream_t *)&listener, 0);
 }
 
-/* libuv may leave some of those who wait for its next round, and at the stop there is none. */
+/* libuv may leave some waiting clients for its next round, and after the stop there is none. */
 static void admit_all_who_wait(void)
 {
     uv_os_fd_t server;
@@ -164,7 +164,7 @@ static void admit_all_who_wait(void)
         if (!client) {
             if (got == NET_CLIENT)
                 close(fd);
-            return; /* closing the listener turns the others away */
+            return; /* closing the listener turns the rest away */
         }
         if (uv_tcp_open(&client->stream, fd) < 0 ||
             uv_read_start((uv_stream_t *)client, give_buffer, on_read) < 0)
@@ -198,7 +198,8 @@ static void send_fin(uv_handle_t *handle, void *argument)
     uv_shutdown(&client->shutdown, (uv_stream_t *)handle, NULL);
 }
 
-/* libuv does not say what has arrived; whoever is quiet a tick after the signal gets the FIN. */
+/* libuv does not say what has arrived; a client that is quiet a tick after the signal gets the FIN.
+ */
 static void on_tick(uv_timer_t *timer)
 {
     (void)timer;

@@ -1,5 +1,5 @@
-/* A server that is wrong on purpose, in a way given by its first argument: what the instrument
- * must measure, or catch, as what it is. Each defect shows after some good messages. */
+/* A server that is wrong on purpose. Its first argument names the defect, which the instrument must
+ * measure, or catch, as what it is. Each defect shows after some good messages. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -67,7 +67,7 @@ static void answer(int fd, const char *data, size_t size)
     }
 }
 
-/* Another pair of neighbours when the first two are equal by chance. */
+/* When the first two are equal by chance, it takes another pair of neighbours. */
 static void swap_two(char *data, size_t size)
 {
     for (size_t i = 0; i + 1 < size; i++) {

@@ -19,7 +19,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* From nanoseconds to a minute, as many of each magnitude. */
+/* From nanoseconds to a minute, equally many of each magnitude. */
 static uint64_t *samples(struct histogram *histogram)
 {
     static uint64_t values[SAMPLES];

@@ -79,7 +79,7 @@ Test(load, a_known_delay_is_measured)
     server_settle(&server);
     uint64_t before = process_cpu(server.pid);
     cr_assert_eq(load_run(&load, MILLISECONDS(60), &latency), LOAD_DONE);
-    /* the fake is good for 40 messages, and this takes 30 at most */
+    /* the defect shows after 40 messages, and this takes 30 at most */
     double quickest = (double)histogram_percentile(&latency, 10) / 1e6;
     cr_assert(quickest >= 2 && quickest < 2.7, "%g ms", quickest);
     cr_assert_geq(histogram_percentile(&latency, 50), MILLISECONDS(2));
@@ -99,7 +99,7 @@ Test(load, a_known_cost_is_measured)
     cr_assert_eq(load_run(&load, MILLISECONDS(100), &latency), LOAD_DONE, "%s", load.trouble);
     server_settle(&server);
     double each = (double)(process_cpu(server.pid) - before) / 1e3 / (double)load.echoes;
-    /* 100 us of its own and a few for the kernel; at the tick's mercy it would be off by 4 ms */
+    /* 100 us of its own and a few for the kernel; counted in ticks it would be off by 4 ms */
     cr_assert(each >= 100 && each < 180, "%g us", each);
     finish();
 }
@@ -140,7 +140,7 @@ Test(load, a_byte_too_many_is_caught)
     expect_trouble("extra", LOAD_WRONG, "more bytes came back than were sent");
 }
 
-Test(load, somebody_elses_bytes_are_caught)
+Test(load, bytes_of_another_client_are_caught)
 {
     expect_trouble("old", LOAD_WRONG, "wrong echo: byte 0");
 }
@@ -181,7 +181,7 @@ Test(load, those_turned_away_are_counted)
     finish();
 }
 
-#ifdef __linux__ /* elsewhere a state is not to be had, and every server is held */
+#ifdef __linux__ /* elsewhere nothing tells the state, and every server is held */
 
 Test(server, that_never_blocks_is_held)
 {
@@ -255,7 +255,7 @@ Test(server, that_cannot_start_says_why)
     expect_no_start("usage", "ended with exit code 2", "");
 }
 
-/* Root may have as many processes as it likes, so the test becomes nobody. */
+/* The limit of processes does not hold for root, so the test becomes the user nobody. */
 Test(server, that_gets_no_process_is_said_to)
 {
     char trouble[SERVER_TEXT] = "unset";
@@ -268,7 +268,7 @@ Test(server, that_gets_no_process_is_said_to)
     none = (struct rlimit){0, usual.rlim_max};
     cr_assert_eq(setrlimit(RLIMIT_NPROC, &none), 0);
     cr_assert_eq(server_start(&server, -1, trouble, sizeof trouble), -1);
-    setrlimit(RLIMIT_NPROC, &usual); /* a sanitizer looks for leaks by a thread */
+    setrlimit(RLIMIT_NPROC, &usual); /* a sanitizer starts a thread to look for leaks */
     snprintf(expected, sizeof expected, "did not start: %s", strerror(EAGAIN));
     cr_assert_str_eq(trouble, expected);
     cr_assert_eq(server.pid, 0);
@@ -374,7 +374,7 @@ Test(run, every_round_has_each_server_once_in_an_order_of_its_own)
     cr_assert(first[0] > 0 && first[1] > 0, "%d %d", first[0], first[1]);
 }
 
-/* How long the rounds take that may take half a second, or three times that when they are noisier
+/* Measures how long rounds take that have half a second, and three times that when they are noisier
  * than asked for. */
 static double seconds_with(double noise)
 {
@@ -417,7 +417,7 @@ Test(run, turning_clients_away_is_shown_with_their_number)
     cr_assert_str_eq(record_outcome(record, 0, 1)->trouble, "10 clients, then turned away");
 }
 
-/* refuse takes ten clients: 4 are fine, 24 would not be. */
+/* "refuse" takes ten clients: 4 are served, 24 would not be. */
 Test(run, the_reference_without_silent_clients_has_none)
 {
     static const char *const modes[] = {"split", "refuse"};

@@ -43,9 +43,9 @@ static double percentile(const struct histogram *histogram, double percent)
     return (double)histogram_percentile(histogram, percent) / 1e6;
 }
 
-/* The server stands still for 100 ms after every 400: a fifth of the time. Who asks at fixed
- * times finds it so in one case of five. Who waits for the last answer asks it 4 questions in
- * that time, and thousands in the rest. */
+/* The server stands still for 100 ms after every 400 ms: a fifth of the time. A client that asks at
+ * fixed times meets that with one question of five. A client that waits for the last answer asks 4
+ * questions in that time, and thousands in the rest. */
 Test(rate, the_open_loop_shows_a_stall_that_the_closed_loop_hides)
 {
     start("freeze", 4, LOAD_CLOSED, 0);
@@ -71,7 +71,7 @@ Test(rate, the_open_loop_shows_a_stall_that_the_closed_loop_hides)
 Test(rate, the_schedule_is_kept)
 {
     start("echo", 8, LOAD_RATE, 1000);
-    load.rate = 100; /* echo is good for 40 messages, 8 of them are gone */
+    load.rate = 100; /* "echo" serves 40 messages, and 8 of them are gone */
     cr_assert_eq(load_run(&load, MILLISECONDS(250), &latency), LOAD_DONE, "%s", load.trouble);
     cr_assert_eq(load.echoes, 26, "%lu", (unsigned long)load.echoes);
     cr_assert_eq(latency.count, 26);
@@ -128,7 +128,7 @@ static int source_port(void)
 
 Test(churn, every_message_has_a_connection_of_its_own)
 {
-    start("once", 2, LOAD_CHURN, 0); /* which breaks off at the second message */
+    start("once", 2, LOAD_CHURN, 0); /* "once" breaks off at the second message */
     int before = source_port();
     cr_assert_eq(load_run(&load, MILLISECONDS(20), &latency), LOAD_DONE, "%s", load.trouble);
     cr_assert_neq(source_port(), before);
@@ -152,7 +152,7 @@ Test(fairness, the_stream_is_counted_apart)
 
 Test(fairness, the_stream_is_no_small_message)
 {
-    start("split", 1, LOAD_FAIR, 0); /* nobody beside it */
+    start("split", 1, LOAD_FAIR, 0); /* no other connection beside it */
     cr_assert_eq(load_run(&load, MILLISECONDS(20), &latency), LOAD_DONE, "%s", load.trouble);
     cr_assert_gt(load.stream_bytes, 0);
     cr_assert_eq(load.echoes, 0);

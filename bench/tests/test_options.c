@@ -1,4 +1,4 @@
-/* What is understood of the command line. */
+/* The command line, and the servers that it chooses. */
 #include "compare/conditions.h"
 #include "compare/options.h"
 #include "compare/roster.h"
@@ -77,7 +77,7 @@ Test(roster, all_is_every_server)
     static struct server servers[ROSTER_MAX];
     struct options options = {.servers = "all"};
     cr_assert_eq(roster_make(&options, build, servers), 15,
-                 "two twins, none that is only tested, and no smallest one");
+                 "two copies, none that is only tested, and no smallest one");
     expect_command(&servers[7], "/05-epoll/05-epoll-edge");
     expect_command(&servers[10], "/bench/peers/libuv");
     options.servers = NULL;
@@ -107,7 +107,7 @@ Test(scenario, a_list_goes_to_those_that_vary_it)
     count = conditions_wanted(&options, conditions);
     cr_assert_eq(count, 5);
     for (int i = 0; i < count; i++)
-        cr_assert_eq(conditions[i].size, 99, "nobody varies it: all take it");
+        cr_assert_eq(conditions[i].size, 99, "no scenario varies it: all take it");
 }
 
 Test(options, lists)
@@ -175,7 +175,7 @@ Test(roster, reference_and_twins_are_always_there)
     cr_assert(servers[5].extra && !servers[0].extra);
 }
 
-/* Beside the reference and its twins. */
+/* Beside the reference and its copies. */
 static void expect_servers(const char *list, const char *names)
 {
     static struct server servers[ROSTER_MAX];
@@ -233,7 +233,7 @@ Test(roster, no_two_rows_have_one_name)
 
 /* ---- the list itself ---- */
 
-/* What is said of a list, after its path; "" of a good one. */
+/* Returns the message about a list, after its path; "" for a good one. */
 static const char *said_of(const char *text)
 {
     static char said[512];

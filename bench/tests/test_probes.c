@@ -49,7 +49,7 @@ static void end(void)
     cr_assert_eq(system(command), 0);
 }
 
-/* A program of the build that is a line of shell. */
+/* Puts a line of shell in the place of a program. */
 __attribute__((format(printf, 2, 3))) static void make_program(const char *name, const char *format,
                                                                ...)
 {
@@ -84,7 +84,7 @@ static const char *result(const char *name)
     return text;
 }
 
-/* That the run ends at all is half of the test. */
+/* Half of the test is that the run ends at all. */
 static void expect_scale_to_note(const char *mode, const char *note)
 {
     begin();
@@ -170,7 +170,7 @@ static const char *on_terminal(void (*show)(void))
         cr_skip_test("no terminal: %s", strerror(errno));
     dup2(mine, STDERR_FILENO);
     show();
-    fputc('#', stderr); /* a terminal hands over piece by piece; this is the end */
+    fputc('#', stderr); /* a terminal hands its output over piece by piece; this marks the end */
     dup2(before, STDERR_FILENO);
     size_t length = 0;
     while (length == 0 || text[length - 1] != '#') {
@@ -232,7 +232,7 @@ Test(progress, every_probe_is_counted_in)
                  "none of those that run by default has a probe");
 }
 
-/* In test_options.c it is seen that those of --server are marked so. */
+/* test_options.c tests that --server marks a server so. */
 Test(backlog, a_server_that_was_added_takes_part)
 {
     begin();
@@ -245,6 +245,6 @@ Test(backlog, a_server_that_was_added_takes_part)
     cr_assert_eq(probe_backlog(&probe), 0);
     const char *text = result("backlog");
     cr_assert_not_null(strstr(text, "\nmine,10,free,"), "%s", text);
-    cr_assert_null(strstr(text, "\n04-poll,"), "nobody asked for it: %s", text);
+    cr_assert_null(strstr(text, "\n04-poll,"), "the command line does not name it: %s", text);
     end();
 }

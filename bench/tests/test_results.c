@@ -1,4 +1,4 @@
-/* What is written: the files, and the tables for people. */
+/* The files that are written, and the tables of the terminal. */
 #include "output/results_csv.h"
 #include "output/table.h"
 #include "output/terminal.h"
@@ -156,7 +156,7 @@ Test(csv, summary_comes_back_with_its_odd_names_and_its_gaps)
     int columns;
     int fields;
     text = read_record(strchr(text, '\n') + 1, header, &columns);
-    /* the twin that gives the noise is not there, and no column of another scenario has a number */
+    /* the copy that gives the noise is missing, and no column of another scenario has a number */
     static const char *const all[][2] = {{"mode", "closed"},
                                          {"active", "64"},
                                          {"idle", "1000"},
