@@ -118,7 +118,7 @@ static void one_case(struct table *table, struct probe *probe, struct server *se
 
 /* By default one server with a thread for accepting, and one with a loop; otherwise those that the
  * command line names. A server of --server always takes part. */
-static bool takes_part(const struct probe *probe, const struct server *server)
+static bool is_crowded(const struct probe *probe, const struct server *server)
 {
     if (server_is_copy(server))
         return false;
@@ -130,7 +130,7 @@ double probe_backlog_seconds(const struct probe *probe)
 {
     int servers = 0;
     for (int i = 0; i < probe->server_count; i++)
-        servers += takes_part(probe, &probe->servers[i]);
+        servers += is_crowded(probe, &probe->servers[i]);
     return servers * 2.6; /* a little over a second with the short backlog, twice */
 }
 
@@ -146,7 +146,7 @@ int probe_backlog(struct probe *probe)
                AT_ONCE_MS);
     table_note(&table, "net.core.somaxconn caps what listen() is asked for.");
     for (int s = 0; s < probe->server_count; s++) {
-        for (int i = 0; i < 4 && !interrupted && takes_part(probe, &probe->servers[s]); i++)
+        for (int i = 0; i < 4 && !interrupted && is_crowded(probe, &probe->servers[s]); i++)
             one_case(&table, probe, &probe->servers[s], backlogs[i % 2], i >= 2);
     }
     return table_finish(&table, &probe->destination);
