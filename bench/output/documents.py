@@ -1,22 +1,18 @@
-"""The figures within the documents.
+"""The figures within the documents: a method of Figures for each.
 
 In a document <!-- bench NAME ARGUMENT... --> ... <!-- /bench --> encloses what is replaced by a
-figure, a method of Figures: within a line, or, after a line break, as lines of their own. A marker
-right after a backtick is an example and stays.
+figure: within a line, or, after a line break, as lines of their own. A marker right after a
+backtick is an example and stays.
 """
 import re
 import shlex
+from itertools import zip_longest
 from statistics import median
 
-from results import Wrong, disturbed, number, turned_away
+from results import Wrong, disturbed, limit_of, number
 
 CONDITIONS = [(1, 0), (64, 0), (1000, 0), (64, 1000), (64, 10000)]  # talking, silent
 MISSING = "–"
-
-
-def table(head, *rows):
-    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 
 class Figures:
@@ -26,8 +22,8 @@ class Figures:
     def ratio(self, server, active, idle):
         """The CPU of an echo against the reference's."""
         for row in self.result.closed(server, int(active), int(idle)):
-            if turned_away(row):
-                return f"limit: {turned_away(row):,}"
+            if limit_of(row):
+                return f"limit: {limit_of(row):,}"
             if row["cpu_ratio"] and not row["trouble"]:
                 value = number(row["cpu_ratio"])
                 return f"{value:.0f}" if value >= 9.5 else f"{value:.2f}"
@@ -43,7 +39,7 @@ class Figures:
 
     def clients(self, server):
         """How many clients a server had when it turned others away."""
-        troubles = [row["trouble"] for row in self.result.closed(server) if turned_away(row)]
+        troubles = [row["trouble"] for row in self.result.closed(server) if limit_of(row)]
         return f"{int(troubles[-1].split()[0]):,}" if troubles else MISSING
 
     def scale(self, what):
@@ -69,27 +65,27 @@ class Figures:
     def ratios(self, role="compared"):
         """The CPU of an echo of the servers with a role; libraries stand beside 05 and 07."""
         beside = ["reference", "07-reactor"] if role == "peer" else []
-        servers = [server for wanted in [*beside, role] for server in self.result.servers()
-                   if wanted in [server.name, *server.roles.split(",")]]
         rows = [[server.title, *(self.ratio(server.name, *condition) for condition in CONDITIONS)]
-                for server in servers if self.ratio(server.name, 64, 0) != MISSING]
+                for wanted in [*beside, role] for server in self.result.servers()
+                if wanted in [server.name, *server.roles.split(",")]
+                and self.ratio(server.name, 64, 0) != MISSING]
         noise = [[f"± {number(row['noise']):.2f}" for row in self.result.closed(None, *condition)
-                  if row["noise"]] for condition in CONDITIONS]
+                  if row["noise"]] or [MISSING] for condition in CONDITIONS]
         one = self.result.reference
         return table([f"server CPU for one echo, {one} = 1", "1 talking", "64 talking",
                       "1,000 talking", "64, and 1,000 silent", "64, and 10,000 silent"], *rows,
-                     [f"noise: {one.split('-')[0]} against itself",
-                      *(found[-1] if found else MISSING for found in noise)])
+                     [f"noise: {one.split('-')[0]} against itself", *(its[-1] for its in noise)])
 
     def costs(self, role="compared"):
         """Memory and CPU of a silent client, of the servers with a role."""
         full = self.result.fullest()
         most = max((number(row["idle"]) for row in full.values()), default=0)
-        rows = [[row["server"] + f" (of {number(row['idle']):,.0f})" * (number(row["idle"]) < most),
+        names = [server.name for server in self.result.servers() if role in server.roles.split(",")]
+        rows = [[name + f" (of {number(row['idle']):,.0f})" * (number(row["idle"]) < most),
                  f"{row['user_B']} B",
                  f"{row['kernel_stacks_B'] if number(row['kernel_stacks_B']) > 1000 else 0} B",
-                 f"{self.silent(row['server'], 'busy')} % of a core"]
-                for row in (full.get(server.name) for server in self.result.servers(role)) if row]
+                 f"{self.silent(name, 'busy')} % of a core"]
+                for name in names for row in [full.get(name)] if row]
         return table(["one idle connection", "in the process", "in the kernel, for its thread",
                       "CPU while nobody talks"], *rows)
 
@@ -98,9 +94,9 @@ class Figures:
         alone = {row["descriptors"]: f"{number(row['against_raw_epoll']):.2f}"
                  for row in self.result.rows("loop")
                  if row["loop"] == loop and row["backend"] == "epoll"}
-        return " | ".join([*(self.ratio(server, *condition) for condition in
-                             [(1, 0), (64, 0), (64, 10000)]), alone.get("1000", MISSING),
-                           alone.get("9900", MISSING), self.silent(server, "bytes")])
+        return " | ".join([
+            self.ratio(server, 1, 0), self.ratio(server, 64, 0), self.ratio(server, 64, 10000),
+            alone.get("1000", MISSING), alone.get("9900", MISSING), self.silent(server, "bytes")])
 
     def stall(self):
         """A server that is frozen, measured in three ways."""
@@ -110,9 +106,14 @@ class Figures:
                        for row in self.result.rows("omission")))
 
 
-def filled(result, marker, within_line):
+def table(head, *rows):
+    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
+
+
+def filled(result, words, within_line):
     """The text that a marker asks for."""
-    name, *arguments = shlex.split(marker) or [""]
+    name, *arguments = shlex.split(words) or [""]
     if name not in vars(Figures) or name.startswith("_"):
         raise Wrong(f"there is no figure '{name}'")
     text = getattr(Figures(result), name)(*arguments)
@@ -124,20 +125,18 @@ def filled(result, marker, within_line):
 def refreshed(result, path):
     """The text of a document with the figures of a result."""
     text = path.read_text(encoding="utf-8")
-    # the text before the first marker; then of each its "/" or "", its words, and the text after it
-    before, *parts = re.split(r"(?<!`)<!-- (/?)bench\b(.*?)-->", text)
-    new, line, opened = before, 1 + before.count("\n"), False
-    for end, words, after in zip(parts[::3], parts[1::3], parts[2::3]):
+    markers = list(re.finditer(r"(?<!`)<!-- (/?)bench\b(.*?)-->", text))
+    new, copied = "", 0
+    for marker, its_end in zip_longest(markers[::2], markers[1::2]):
         try:
-            if opened != bool(end):
-                raise Wrong("the marker before this one has not ended" if opened else
-                            "there is nothing to be ended here")
-            opened = not opened
-            new += f"<!-- {end}bench{words}-->"
-            new += filled(result, words, after[:1] != "\n") if opened else after
+            if marker[1]:
+                raise Wrong("there is nothing to be ended here")
+            if not (its_end and its_end[1]):
+                raise Wrong("this does not end")
+            figure = filled(result, marker[2], text[marker.end()] != "\n")
         except (Wrong, ValueError, TypeError, KeyError) as error:  # of the arguments, too
-            raise Wrong(f"{path}:{line}: <!-- {end}bench{words}-->: {error}. Nothing is changed.")
-        last, line = line, line + after.count("\n")
-    if opened:
-        raise Wrong(f"{path}:{last}: <!-- bench{words}-->: this does not end. Nothing is changed.")
-    return new
+            line = 1 + text.count("\n", 0, marker.start())
+            raise Wrong(f"{path}:{line}: {marker[0]}: {error}. Nothing is changed.")
+        new += text[copied:marker.end()] + figure
+        copied = its_end.start()
+    return new + text[copied:]

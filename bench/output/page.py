@@ -1,21 +1,31 @@
 """The HTML page of a result. Its words, and the order of what is in it, are in page.html."""
 import pathlib
 import re
-from functools import partial
 from html import escape as escaped
 
 from results import disturbed, number
 
-
-escape = partial(escaped, quote=False)
 UNITS = {"": 1, "%": 100, "MiB": 2 ** -20}
+
+
+def escape(text):
+    return escaped(text, quote=False)
 
 
 def short(value):
     return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
+def wide(caption, heads, rows, notes):
+    """A table; heads and rows are HTML."""
+    return "\n".join([
+        f'<div class="wide"><table><caption>{caption}</caption>', f"<tr>{heads}</tr>", *rows,
+        "</table>", *(f'<p class="note">{note}</p>' for note in notes), "</div>"])
+
+
 class Page:
+    """A comment in page.html names a method, and what it is given."""
+
     def __init__(self, result, charts):
         self.result, self.charts = result, charts
         template = (pathlib.Path(__file__).parent / "page.html").read_text(encoding="utf-8")
@@ -39,14 +49,13 @@ class Page:
         return its and f"<figure>\n{its}<figcaption>{words}</figcaption></figure>"
 
     def facts(self, _):
-        return "\n".join("<dt>{}</dt><dd>{}</dd>".format(*escape(note).split(": ", 1))
-                         for note in self.result.newest.notes
-                         if not note.startswith(("title: ", "note: ")))
+        return "\n".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>"
+                         for key, value in self.result.newest.facts)
 
     def earlier(self, table):
         """What a table of another run says of itself and the end of the page does not."""
-        facts = [note for note in table.notes if note not in self.result.newest.notes
-                 and not note.startswith(("title: ", "note: ", "random seed: "))]
+        facts = [": ".join(fact) for fact in table.facts
+                 if fact not in self.result.newest.facts and fact[0] != "random seed"]
         return self.words["earlier"].format(escape("; ".join(facts))) if facts else ""
 
     def table(self, name):
@@ -54,22 +63,19 @@ class Page:
         table = self.result.tables.get(name)
         if not table or not table.rows:
             return ""
-        numeric = [column != table.columns[0] and all(
+        numeric = {column: column != table.columns[0] and all(
             re.fullmatch(r"(-?\d+(\.\d*)?)?", row[column]) for row in table.rows)
-            for column in table.columns]
-
-        def line(tag, texts):
-            return "<tr>" + "".join(f"<{tag}{'' if right else left}>{text}</{tag}>"
-                                    for right, text in zip(numeric, texts)) + "</tr>"
-        left = ' class="left"'
-        rows = [[f"{float(text):,.0f}" if right and number(text) >= 1000 else escape(text) or "–"
-                 for right, text in zip(numeric, row.values())] for row in table.rows]
-        return "\n".join([
-            self.earlier(table), '<div class="wide"><table>',
-            f"<caption>{escape(table.fact('title'))}</caption>",
-            line("th", [escape(column.replace("_", " ")) for column in table.columns]),
-            *(line("td", row) for row in rows), "</table>",
-            *(f'<p class="note">{escape(note)}</p>' for note in table.facts("note")), "</div>"])
+            for column in table.columns}
+        rows = [{column: f"{float(text):,.0f}" if numeric[column] and number(text) >= 1000 else
+                 escape(text) or "–" for column, text in row.items()} for row in table.rows]
+        heads, *lines = ["".join(
+            f"<{tag}>{text}</{tag}>" if numeric[column] else f'<{tag} class="left">{text}</{tag}>'
+            for column, text in row.items()) for tag, row in [
+                ("th", {column: escape(column.replace("_", " ")) for column in table.columns}),
+                *(("td", row) for row in rows)]]
+        return self.earlier(table) + "\n" + wide(
+            escape(table.fact("title")), heads, [f"<tr>{line}</tr>" for line in lines],
+            [escape(value) for key, value in table.notes if key == "note"])
 
     def tables(self, which, caption):
         """The tables of summary.csv that belong to a section, one after the other."""
@@ -97,11 +103,10 @@ class Page:
             self.words[columns] + " | " + self.words["busy"]).split(" | ")))
         own = [number(row["generator_cpu_us"]) for row in rows
                if row["server"] == self.result.reference and row["generator_cpu_us"]]
-        return "\n".join([
-            f'<div class="wide"><table><caption>{caption.format(**first)} <small>({remark})</small>'
-            "</caption>", f"<tr><th>server</th><th>{'</th><th>'.join(heads)}</th></tr>",
-            *(self.row(row, cells) for row in rows), "</table>",
-            *(self.words["generator"].format(short(cost)) for cost in own), "</div>"])
+        return wide(f"{caption.format(**first)} <small>({remark})</small>",
+                    f"<th>server</th><th>{'</th><th>'.join(heads)}</th>",
+                    [self.row(row, cells) for row in rows],
+                    [self.words["generator"].format(short(cost)) for cost in own])
 
     def row(self, row, cells):
         kind = ' class="reference"' if row["server"] == self.result.reference else ""

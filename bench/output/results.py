@@ -6,6 +6,7 @@ from collections import defaultdict
 from types import SimpleNamespace
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+WHERE = "{mode}, {active} active, {idle} idle, {size} bytes"  # names a table of summary.csv
 
 
 class Wrong(Exception):
@@ -22,30 +23,28 @@ def disturbed(row):
     return number(row["other_cores"]) > 0.2
 
 
-def turned_away(row):
+def limit_of(row):
     """The limit of a server that turned clients away, or None."""
-    if "turned away" not in row["trouble"]:
-        return None
-    said = re.search(r"client (\d+) turned", row["stderr"]) or re.search(r"(\d+)", row["trouble"])
-    return int(said[1])
+    if "turned away" in row["trouble"]:
+        said = re.search(r"client (\d+) turned", row["stderr"])
+        return int((said or re.search(r"(\d+)", row["trouble"]))[1])
 
 
 class Table:
-    """A CSV file: lines of provenance, "# key: value", a header, and rows by the header's names."""
+    """A CSV file: lines "# key: value" of notes and provenance, a header, and rows by its names."""
 
     def __init__(self, path):
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         self.notes = []
         while lines and lines[0].startswith("#"):
-            self.notes.append(lines.pop(0)[2:].rstrip("\n"))
-        self.columns, *records = [record for record in csv.reader(lines) if record] or [[]]
-        self.rows = [defaultdict(str, zip(self.columns, record)) for record in records]
-
-    def facts(self, key):
-        return [note[len(key) + 2:] for note in self.notes if note.startswith(key + ": ")]
+            self.notes.append(tuple(lines.pop(0)[2:].rstrip("\n").split(": ", 1)))
+        reader = csv.DictReader(lines, restval="")
+        self.columns = reader.fieldnames
+        self.rows = [defaultdict(str, row) for row in reader]
+        self.facts = [note for note in self.notes if note[0] not in ("title", "note")]
 
     def fact(self, key):
-        return (self.facts(key) + [""])[0]
+        return dict(self.notes).get(key, "")
 
 
 class Result:
@@ -69,16 +68,14 @@ class Result:
     def rows(self, name):
         return self.tables[name].rows if name in self.tables else []
 
-    def servers(self, role=None):
-        """Of the list that bench/run leaves beside its tables, those with a role, or all."""
+    def servers(self):
+        """The list that bench/run leaves beside its tables."""
         paths = [self.directory / "servers.list", ROOT / "build/servers.list"]
-        path = next((path for path in paths if path.is_file()), None)
-        if not path:
-            raise Wrong(f"there is no list of servers, {paths[0]} or {paths[1]}")
-        names, *lines = [line.split("|") for line in path.read_text(encoding="utf-8").splitlines()]
-        names[0] = "name"
-        servers = [SimpleNamespace(**dict(zip(names, line))) for line in lines]
-        return [server for server in servers if role in (None, *server.roles.split(","))]
+        for path in paths:
+            if path.is_file():
+                lines = path.read_text(encoding="utf-8").lstrip("# ").splitlines()
+                return [SimpleNamespace(**row) for row in csv.DictReader(lines, delimiter="|")]
+        raise Wrong(f"there is no list of servers, {paths[0]} or {paths[1]}")
 
     def closed(self, server=None, active=None, idle=None):
         """Rows of the closed loop with messages of 64 bytes; None stands for any."""
@@ -88,10 +85,8 @@ class Result:
 
     def fullest(self):
         """Of each server, the row of memory.csv with the most silent connections."""
-        rows = {}
-        for row in sorted(self.rows("memory"), key=lambda row: number(row["idle"])):
-            rows[row["server"]] = row
-        return rows
+        rows = sorted(self.rows("memory"), key=lambda row: number(row["idle"]))
+        return {row["server"]: row for row in rows}
 
     def against_silence(self):
         """Of each server, the CPU of an echo for each number of silent connections, where the
@@ -100,9 +95,10 @@ class Result:
         rows = [row for row in self.closed(active=64) if row["cpu_ratio"] and not row["trouble"]]
         silence = {number(row["idle"]): number(row["cpu_ratio"]) for row in rows
                    if row["server"] == self.reference + " (none silent)"}
-        ratios = defaultdict(dict)
+        silence[0] = 1
+        ratios = defaultdict(list)
         for row in rows:
             idle = number(row["idle"])
-            if idle in (0, *silence):
-                ratios[row["server"]][idle] = number(row["cpu_ratio"]) / silence.get(idle, 1)
+            if idle in silence:
+                ratios[row["server"]].append((idle, number(row["cpu_ratio"]) / silence[idle]))
         return ratios
