@@ -17,21 +17,21 @@ def short(value):
 
 
 def wide(caption, heads, rows, notes):
-    """A table; heads and rows are HTML."""
+    """A table that scrolls by itself; all that it is given is HTML."""
     return "\n".join([
         f'<div class="wide"><table><caption>{caption}</caption>', f"<tr>{heads}</tr>", *rows,
         "</table>", *(f'<p class="note">{note}</p>' for note in notes), "</div>"])
 
 
 class Page:
-    """A comment in page.html names a method, and what it is given."""
+    """A comment in a section of page.html says a method's name and, after it, its arguments."""
 
     def __init__(self, result, charts):
         self.result, self.charts = result, charts
         template = (pathlib.Path(__file__).parent / "page.html").read_text(encoding="utf-8")
         template = template.replace("@REFERENCE@", escape(result.reference))
-        self.template, words = template.split("\n<!-- words")
-        self.words = dict(line.split(": ", 1) for line in words.splitlines()[1:-1])
+        self.template, columns = template.split("\n<!-- columns")
+        self.columns = dict(line.split(": ", 1) for line in columns.splitlines()[1:-1])
 
     def text(self):
         return re.sub("<section>.*?</section>\n", self.section, self.template, flags=re.S)
@@ -56,25 +56,28 @@ class Page:
         """What a table of another run says of itself and the end of the page does not."""
         facts = [": ".join(fact) for fact in table.facts
                  if fact not in self.result.newest.facts and fact[0] != "random seed"]
-        return self.words["earlier"].format(escape("; ".join(facts))) if facts else ""
+        return facts and f'<p class="note">Of an earlier run: {escape("; ".join(facts))}.</p>' or ""
 
     def table(self, name):
         """Any file but summary.csv, as it is. A column of numbers is set to the right."""
         table = self.result.tables.get(name)
         if not table or not table.rows:
             return ""
-        numeric = {column: column != table.columns[0] and all(
-            re.fullmatch(r"(-?\d+(\.\d*)?)?", row[column]) for row in table.rows)
-            for column in table.columns}
-        rows = [{column: f"{float(text):,.0f}" if numeric[column] and number(text) >= 1000 else
-                 escape(text) or "–" for column, text in row.items()} for row in table.rows]
-        heads, *lines = ["".join(
-            f"<{tag}>{text}</{tag}>" if numeric[column] else f'<{tag} class="left">{text}</{tag}>'
-            for column, text in row.items()) for tag, row in [
-                ("th", {column: escape(column.replace("_", " ")) for column in table.columns}),
-                *(("td", row) for row in rows)]]
+        first, *others = table.columns
+        numeric = {column for column in others if all(
+            re.fullmatch(r"(-?\d+(\.\d*)?)?", row[column]) for row in table.rows)}
+
+        def line(tag, row):
+            return "".join(f'<{tag}{"" if column in numeric else left}>{escape(text) or "–"}</{tag}>'
+                           for column, text in row.items())
+        left = ' class="left"'
+        for row in table.rows:
+            row.update({column: f"{float(row[column]):,.0f}" for column in numeric
+                        if number(row[column]) >= 1000})
         return self.earlier(table) + "\n" + wide(
-            escape(table.fact("title")), heads, [f"<tr>{line}</tr>" for line in lines],
+            escape(table.fact("title")),
+            line("th", {column: column.replace("_", " ") for column in table.columns}),
+            [f"<tr>{line('td', row)}</tr>" for row in table.rows],
             [escape(value) for key, value in table.notes if key == "note"])
 
     def tables(self, which, caption):
@@ -91,45 +94,48 @@ class Page:
             self.measured(rows, columns, caption) for rows in found.values())]) if found else ""
 
     def measured(self, rows, columns, caption):
-        first = {name: number(text) * (100 if name == "noise" else 1)
-                 for name, text in rows[0].items() if re.fullmatch(r"\d+(\.\d*)?", text)}
-        first.update(s="s" * (first["active"] != 1), others=first["active"] - 1)
-        said = [name for name, good in (
-            ("noise", "noise" in first), ("no noise", "noise" not in first),
-            ("asked", "target_rate" in first), ("neighbours", disturbed(rows[0]))) if good]
-        remark = ", ".join(self.words[name].format(**first) for name in said)
+        first = {name: number(text) for name, text in rows[0].items()
+                 if re.fullmatch(r"\d+(\.\d*)?", text)}
+        remarks = ["noise (A/A) {}".format(
+            f"{100 * first['noise']:.1f} %" if "noise" in first else "unknown")]
+        if "target_rate" in first:
+            remarks.append(f"{first['target_rate']:,.0f} a second asked of each")
+        if disturbed(rows[0]):
+            remarks.append(f"other programs used {first['other_cores']:.1f} cores: "
+                           "rates are not compared")
         caption = caption if first["percent"] <= 100 else caption.split(", at ")[0]
-        heads, cells = zip(*((cell + " = ").split(" = ")[:2] for cell in (
-            self.words[columns] + " | " + self.words["busy"]).split(" | ")))
-        own = [number(row["generator_cpu_us"]) for row in rows
-               if row["server"] == self.result.reference and row["generator_cpu_us"]]
-        return wide(f"{caption.format(**first)} <small>({remark})</small>",
-                    f"<th>server</th><th>{'</th><th>'.join(heads)}</th>",
-                    [self.row(row, cells) for row in rows],
-                    [self.words["generator"].format(short(cost)) for cost in own])
+        caption = caption.format(s="s" * (first["active"] != 1), others=first["active"] - 1,
+                                 **first)
+        heads, cells = zip(*(cell.split(" = ") for cell in self.columns[columns].split(" | ")))
+        return wide(
+            f"{caption} <small>({', '.join(remarks)})</small>",
+            f"<th>server</th><th>{'</th><th>'.join(heads)}</th>",
+            [self.row(row, cells) for row in rows],
+            [f"The load generator itself: {short(number(row['generator_cpu_us']))} µs of CPU for "
+             f"one echo, beside {escape(row['server'])}." for row in rows
+             if row["server"] == self.result.reference and row["generator_cpu_us"]])
 
     def row(self, row, cells):
         kind = ' class="reference"' if row["server"] == self.result.reference else ""
+        filled = "".join(self.cell(row, *cell.split()) for cell in cells)
         if row["trouble"] or not number(row["slices"]):
             said = escape(row["stderr"].split("|")[-1][:110])
             said = said and f"<br><small>{said}</small>"
-            trouble = escape(row["trouble"] or self.words["trouble"])
+            trouble = escape(row["trouble"] or "not measured")
             filled = f'<td class="trouble" colspan="{len(cells)}">{trouble}{said}</td>'
-        else:
-            filled = "".join(self.cell(row, *cell.split()) for cell in cells if cell)
         return f"<tr{kind}><td>{escape(row['server'])}</td>{filled}</tr>"
 
     def cell(self, row, form, name, unit=""):
-        """A cell, or the two of a ratio and its interval; the ratio is coloured if it is not 1."""
-        value = number(row[name])
-        if not row[name] or (form == "compared" and disturbed(row)):
-            return "<td>–</td>" + "<td></td>" * (form == "ratio")
-        if form != "ratio":
-            write = short if form in ("short", "compared") else form.format
-            return f"<td>{write(value * UNITS[unit])}</td>"
-        low, high = number(row[name + "_low"]), number(row[name + "_high"])
-        if value == low == high == 1:
-            return "<td>1</td><td></td>"
-        same = low <= 1 <= high or abs(value - 1) <= number(row["noise"])
-        return f'<td class="{"same" if same else "differs"}">{short(value)}</td>' \
-            f'<td class="same">{short(low)} – {short(high)}</td>'
+        """The reference has no interval, and a ratio that may be 1 is grey."""
+        value, low, high = [number(row[name + end]) for end in ("", "_low", "_high")]
+        if form in ("ratio", "interval") and (not row[name] or value == low == high == 1):
+            return "<td></td>" if form == "interval" else f"<td>{row[name] and 1 or '–'}</td>"
+        if not row[name] or form == "compared" and disturbed(row):
+            return "<td>–</td>"
+        if form == "interval":
+            return f'<td class="same">{short(low)} – {short(high)}</td>'
+        if form == "ratio":
+            same = low <= 1 <= high or abs(value - 1) <= number(row["noise"])
+            return f'<td class="{"same" if same else "differs"}">{short(value)}</td>'
+        write = short if form in ("short", "compared") else form.format
+        return f"<td>{write(value * UNITS[unit])}</td>"
