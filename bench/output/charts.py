@@ -1,10 +1,8 @@
 """The charts of a result: a method of Charts for each; svg.py draws."""
 import re
-from collections import defaultdict
-from types import SimpleNamespace
 
 from results import disturbed, limit_of, number
-from svg import DIM, WIDTH, Axis, Drawing
+from svg import DIM, Axis, Drawing
 
 WAYS = {"is told": ("01", "05", "06", "07"), "asks everyone": ("02", "03", "04")}
 
@@ -21,57 +19,55 @@ class Charts:
             server.width = 3.5 if server.name == self.reference else 2
 
     def idle(self):
-        lines = [line for line in self._lines(self.result.against_silence())
-                 if line.server.roles != "peer"]
-        silent, ratios = [sorted({point[side] for line in lines for point in line.points})
-                          for side in (0, 1)]
-        if not any(silent):
+        lines = [line for line in self._lines(self.result.against_silence(), "idle", "ratio")
+                 if line[0].roles != "peer"]
+        most = max((points[-1][0] for _, _, points, _ in lines), default=0)
+        if not most:
             return None
         drawing = Drawing("What a silent connection costs", "", 120 + 43 * max(7, len(lines)))
         one = self.reference.split("-")[0]
         drawing.text(10, 54, f"CPU for one echo; {one} with nobody silent = 1", bold=True)
         drawing.text(10, 72, "both axes are logarithmic: each step multiplies", DIM)
-        drawing.curves(lines, Axis(silent, 46, 400, True, silent), Axis(ratios, 365, 88, True),
-                       "silent connections, beside 64 that talk")
-        drawing.text(610, 54, f"The same beside {silent[-1]:,.0f} silent", bold=True)
+        drawing.curves(lines, "silent connections, beside 64 that talk", (True, True),
+                       46, 400, 365, 88)
+        drawing.text(610, 54, f"The same beside {most:,.0f} silent", bold=True)
         drawing.text(610, 72, "linear: the bars are to scale", DIM)
-        axis = Axis([y for line in lines for x, y in line.points if x == silent[-1]], 610, 780)
         limits = {row["server"]: f"limit: {limit_of(row):,}"
                   for row in self.result.closed(active=64) if limit_of(row)}
-        for i, line in enumerate(lines):
-            server, y = line.server, 98 + 43 * i
+        axis = Axis([dict(points).get(most, 0) for _, _, points, _ in lines], 610, 780, False)
+        for i, (server, label, points, _) in enumerate(lines):
             ways = [f": {way}" for way, chapters in WAYS.items() if server.heading in chapters]
-            drawing.text(610, y, "".join([server.label, *ways]))
-            x, ratio = line.points[-1]
-            if x == silent[-1]:
-                drawing.bar(610, axis.at(ratio), y + 11, 12, server.colour)
+            drawing.text(610, 98 + 43 * i, "".join([label, *ways]))
+            silent, ratio = points[-1]
+            if silent == most:
+                drawing.bar(610, axis.at(ratio), 109 + 43 * i, 12, server.colour)
                 times = f"{ratio:.0f} times" if ratio >= 9.5 else f"{ratio:.2f}"
-                drawing.text(axis.at(ratio) + 7, y + 15.5, times, bold=True)
+                drawing.text(axis.at(ratio) + 7, 113.5 + 43 * i, times, bold=True)
             else:
-                drawing.text(610, y + 15.5, limits.get(server.name, ""), DIM)
+                drawing.text(610, 113.5 + 43 * i, limits.get(server.name, ""), DIM)
         return drawing
 
     def throughput(self):
         rows = self.result.closed(idle=0)
-        return line_chart(
-            "Throughput, everybody talking" + note_of(rows), "echoes a second, one core",
-            "connections that talk (logarithmic)",
-            self._lines(points(rows, "active", "rate")), (True, False))
+        return self._curves(
+            "Throughput, everybody talking" + self._neighbours(rows), "echoes a second, one core",
+            "connections that talk (logarithmic)", self._lines(rows, "active", "rate"),
+            (True, False))
 
     def rate(self):
         rows = [row for row in self.result.summary
                 if row["mode"] == "rate" and number(row["percent"]) <= 100]
-        return line_chart(
-            "Latency as clients feel it: open loop" + note_of(rows),
+        return self._curves(
+            "Latency as clients feel it: open loop" + self._neighbours(rows),
             "nine in ten requests take less: microseconds (logarithmic)",
             f"requests a second, per cent of what {self.reference} can do",
-            self._lines(points(rows, "percent", "p90_us")), (False, True))
+            self._lines(rows, "percent", "p90_us"), (False, True))
 
     def latency(self):
         rows = [row for row in self.result.closed(active=64, idle=0)
                 if row["p50_us"] and not row["trouble"]]
         drawing, found = self._rows(
-            "Latency, 64 talking, closed loop" + note_of(rows),
+            "Latency, 64 talking, closed loop" + self._neighbours(rows),
             "dot: half of the echoes are faster; bar: nine in ten; triangle: 99 in a hundred",
             "microseconds (logarithmic)",
             {row["server"]: [number(row[name]) for name in ("p50_us", "p90_us", "p99_us")]
@@ -88,7 +84,7 @@ class Charts:
         for name, row in rows.items():
             user, stacks, tables = [max(0, number(row[column])) / 1024 for column in (
                 "user_B", "kernel_stacks_B", "page_tables_B")]
-            values[name] = user, user + stacks + tables
+            values[name] = [user, user + stacks + tables]
         drawing, found = self._rows(
             "Memory of one idle connection",
             "coloured: the process; grey: the kernel, for its threads' stacks and its page tables",
@@ -112,18 +108,30 @@ class Charts:
             for column, book in ("seconds", ""), ("book's_seconds", ", the book (2010)"):
                 if server and row[column] and (raw or backend in ("epoll", "kqueue")):
                     label = (backend if raw else f"{server.label}, {backend}") + book
-                    line = lines.setdefault(label, line_of(
-                        server, label, [], "2 4" if book else server.dash))
-                    line.points.append((number(row["descriptors"]), 10 * number(row[column])))
-        return line_chart(
+                    line = server, label, [], "2 4" if book else server.dash
+                    lines.setdefault(label, line)[2].append(
+                        (number(row["descriptors"]), 10 * number(row[column])))
+        return self._curves(
             "Asking who is ready, one of N: no network",
             "CPU for write, wait, read: microseconds (logarithmic)",
-            "descriptors watched (logarithmic)", lines.values(), (True, True))
+            "descriptors watched (logarithmic)", list(lines.values()), (True, True))
 
-    def _lines(self, points):
-        """A line for each server that has points."""
-        return [line_of(server, server.label, sorted(points[server.name]), server.dash)
-                for server in self.servers if points[server.name]]
+    def _neighbours(self, rows):
+        return " (other programs ran: not to be compared)" * any(map(disturbed, rows))
+
+    def _lines(self, rows, x, y):
+        """For each server that has any, its line of the points that two columns give."""
+        lines = [(server, server.label, sorted(
+            (number(row[x]), number(row[y])) for row in rows
+            if row["server"] == server.name and row[y] and not row["trouble"]), server.dash)
+            for server in self.servers]
+        return [line for line in lines if line[2]]
+
+    def _curves(self, title, note, words, lines, logarithmic):
+        if lines:
+            drawing = Drawing(title, note, 470)
+            drawing.curves(lines, words, logarithmic, 68, 610, 420, 60)
+            return drawing
 
     def _rows(self, title, note, words, values, logarithmic):
         """A chart with a row for each server, named but empty; and of each row its server, its
@@ -132,55 +140,20 @@ class Charts:
         if not servers:
             return None, []
         drawing = Drawing(title, note, 120 + 26 * len(servers))
-        axis = Axis(sum((list(values[server.name]) for server in servers), []), 180, 730,
-                    logarithmic)
-        drawing.frame(axis, words, 66 + 26 * len(servers), 60)
-        rows = [(server, 79 + 26 * i, map(axis.at, values[server.name]))
-                for i, server in enumerate(servers)]
-        for server, y, _ in rows:
-            drawing.text(170, y + 4.5, server.label, server.colour, "end", bold=True)
-        return drawing, rows
-
-
-def points(rows, x, y):
-    """Of each server the points that two columns give."""
-    found = defaultdict(list)
-    for row in rows:
-        if row[y] and not row["trouble"]:
-            found[row["server"]].append((number(row[x]), number(row[y])))
-    return found
-
-
-def line_of(server, label, points, dash):
-    return SimpleNamespace(server=server, label=label, points=points, dash=dash)
-
-
-def line_chart(title, note, words, lines, logarithmic):
-    """A chart with nothing but lines; `logarithmic` says of its two axes which are."""
-    if not lines:
-        return None
-    drawing = Drawing(title, note, 470)
-    xs, ys = [sorted({point[side] for line in lines for point in line.points}) for side in (0, 1)]
-    drawing.curves(lines, Axis(xs, 68, 610, logarithmic[0], xs),
-                   Axis(ys, 420, 60, logarithmic[1]), words)
-    return drawing
-
-
-def note_of(rows):
-    """The title of what compares rates or latencies says whether there were neighbours."""
-    return " (other programs ran: not to be compared)" * any(map(disturbed, rows))
+        axis = Axis(sum((values[server.name] for server in servers), []), 180, 730, logarithmic)
+        drawing.frame(axis, axis.ticks(), words, 66 + 26 * len(servers), 60)
+        for i, server in enumerate(servers):
+            drawing.text(170, 83.5 + 26 * i, server.label, server.colour, "end", bold=True)
+        return drawing, [(server, 79 + 26 * i, map(axis.at, values[server.name]))
+                         for i, server in enumerate(servers)]
 
 
 def write_charts(result):
-    """Writes the charts into the result's directory, and returns them by their names. One that an
-    earlier run has left there goes when this result cannot have it."""
-    charts, texts = Charts(result), {}
+    """A chart that an earlier run has left there goes when this result cannot have it."""
     for name in [name for name in vars(Charts) if not name.startswith("_")]:
-        drawing = getattr(charts, name)()
-        texts[name] = drawing.svg(name) if drawing else ""
         path = result.directory / f"{name}.svg"
+        drawing = getattr(Charts(result), name)()
         if drawing:
-            path.write_text(texts[name], encoding="utf-8")
+            path.write_text(drawing.svg(name), encoding="utf-8")
         elif path.exists():
             path.unlink()
-    return texts

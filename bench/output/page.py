@@ -26,8 +26,8 @@ def wide(caption, heads, rows, notes):
 class Page:
     """A comment in a section of page.html says a method's name and, after it, its arguments."""
 
-    def __init__(self, result, charts):
-        self.result, self.charts = result, charts
+    def __init__(self, result):
+        self.result = result
         template = (pathlib.Path(__file__).parent / "page.html").read_text(encoding="utf-8")
         template = template.replace("@REFERENCE@", escape(result.reference))
         self.template, columns = template.split("\n<!-- columns")
@@ -45,8 +45,9 @@ class Page:
         return "".join(parts) if any(parts[1::2]) else ""
 
     def chart(self, name, words):
-        its = self.charts[name]
-        return its and f"<figure>\n{its}<figcaption>{words}</figcaption></figure>"
+        path = self.result.directory / f"{name}.svg"
+        return f"<figure>\n{path.read_text(encoding='utf-8')}<figcaption>{words}</figcaption>" \
+            "</figure>" if path.exists() else ""
 
     def facts(self, _):
         return "\n".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>"

@@ -89,16 +89,12 @@ class Result:
         return {row["server"]: row for row in rows}
 
     def against_silence(self):
-        """Of each server, the CPU of an echo for each number of silent connections, where the
-        reference with nobody silent is 1. Both come from the same rounds: microseconds of different
-        tables are those of different minutes."""
-        rows = [row for row in self.closed(active=64) if row["cpu_ratio"] and not row["trouble"]]
-        silence = {number(row["idle"]): number(row["cpu_ratio"]) for row in rows
-                   if row["server"] == self.reference + " (none silent)"}
-        silence[0] = 1
-        ratios = defaultdict(list)
-        for row in rows:
-            idle = number(row["idle"])
-            if idle in silence:
-                ratios[row["server"]].append((idle, number(row["cpu_ratio"]) / silence[idle]))
-        return ratios
+        """The rows with 64 talking, and as `ratio` the CPU of an echo where the reference with
+        nobody silent is 1. Both come from the same rounds: microseconds of different tables are
+        those of different minutes."""
+        rows = [row for row in self.closed(active=64) if row["cpu_ratio"]]
+        silence = {row["idle"]: number(row["cpu_ratio"]) for row in rows
+                   if row["server"] == self.reference + " (none silent)" and not row["trouble"]}
+        silence["0"] = 1
+        return [{**row, "ratio": number(row["cpu_ratio"]) / silence[row["idle"]]}
+                for row in rows if row["idle"] in silence]

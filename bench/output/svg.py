@@ -5,45 +5,33 @@ of its colour, and the style says what that is on either page.
 """
 import math
 from html import escape
-from itertools import accumulate
 
-WIDTH = 860
 INK, DIM, GRID = "#1f2328 #e6edf3", "#59636e #9198a1", "#d1d9e0 #30363d"
 MARKS = ("M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", "M-3.6-3.6h7.2v7.2h-7.2z", "M0-5l4.6 8h-9.2z",
          "M0 5l4.6-8h-9.2z", "M0-5.4l5.4 5.4-5.4 5.4-5.4-5.4z", "M-5-2h10l-5 7z", "M-2-5v10l7-5z")
 
 
-def ticks(low, high, logarithmic):
-    tens = [10.0 ** ten for ten in range(-3, 10)]
-    if logarithmic:
-        found = [ten * step for ten in tens for step in (1, 2, 3, 5) if low <= ten * step <= high]
-        return found if len(found) <= 8 else [ten for ten in found if ten in tens]
-    step = next(ten * step for ten in tens for step in (1, 2, 5) if ten * step * 8 > high)
-    return [step * i for i in range(8) if step * i <= high]
-
-
-def apart(places, gap, bottom):
-    """Moves sorted places until they are a gap apart, and none is below the bottom."""
-    places = accumulate(places, lambda above, place: max(place, above + gap))
-    places = accumulate(reversed(list(places)), lambda below, place: min(place, below - gap),
-                        initial=bottom + gap)
-    return list(places)[:0:-1]
-
-
 class Axis:
     """From values to places in the drawing: `first` is where it begins, `last` where it ends."""
 
-    def __init__(self, values, first, last, logarithmic=False, marks=None):
+    def __init__(self, values, first, last, logarithmic):
         self.first, self.last, self.scale = first, last, math.log if logarithmic else float
         # A logarithmic axis has no 0: it stands at the beginning, left of the first number.
         self.low = min(filter(None, values)) / (4 if 0 in values else 1.2) if logarithmic else 0
         self.high = (max(values) or 1) * (1.2 if logarithmic else 1.05)
-        marks = marks or ticks(self.low, self.high, logarithmic)
-        self.marks = [(self.at(value), f"{value:,.10g}") for value in marks]
 
     def at(self, value):
         low, high, value = map(self.scale, (self.low, self.high, max(value, self.low)))
         return self.first + (value - low) / (high - low) * (self.last - self.first)
+
+    def ticks(self):
+        tens = [10.0 ** ten for ten in range(-3, 10)]
+        if self.low:
+            found = [ten * step for ten in tens for step in (1, 2, 3, 5)
+                     if self.low <= ten * step <= self.high]
+            return found if len(found) <= 8 else [ten for ten in found if ten in tens]
+        step = next(ten * step for ten in tens for step in (1, 2, 5) if ten * step * 8 > self.high)
+        return [step * i for i in range(8) if step * i <= self.high]
 
 
 class Drawing:
@@ -74,44 +62,55 @@ class Drawing:
         self.add("rect", colour, x=f"{left:.1f}", y=f"{y - height / 2:.1f}",
                  width=f"{right - left:.2f}", height=height)
 
-    def frame(self, across, words, bottom, top):
-        """The lower axis; `words` is what it says. A mark that would touch the next is left out."""
+    def frame(self, across, ticks, words, bottom, top):
+        """The lower axis; `words` is what it says. A tick that would touch the next is left out."""
         after = math.inf
-        for x, text in reversed(across.marks):
+        for tick in reversed(ticks):
+            x = across.at(tick)
             if x + 46 < after:
                 self.line([(x, bottom), (x, top)], GRID)
-                self.text(x, bottom + 20, text, DIM, "middle")
+                self.text(x, bottom + 20, f"{tick:,.10g}", DIM, "middle")
                 after = x
         self.line([(across.first, top), (across.first, bottom), (across.last, bottom)], DIM)
         self.text((across.first + across.last) / 2, bottom + 40, words, anchor="middle")
 
-    def curves(self, lines, across, up, words):
-        """Lines with their labels at their ends. The widest lies on top."""
-        for y, text in up.marks:
-            self.line([(across.first, y), (across.last, y)], GRID)
-            self.text(across.first - 9, y + 4.5, text, DIM, "end")
-        self.frame(across, words, up.first, up.last)
-        for line in sorted(lines, key=lambda line: line.server.width):
-            places = [(across.at(x), up.at(y)) for x, y in line.points]
-            line.x, line.y = places[-1]
-            self.line(places, line.server.colour, line.server.width, line.dash)
+    def curves(self, lines, words, logarithmic, left, right, bottom, top):
+        """Lines with their labels at their ends. A line has a server, a label, points, dashes;
+        the widest lies on top. `logarithmic` says of the two axes which are."""
+        xs, ys = [sorted({point[i] for line in lines for point in line[2]}) for i in (0, 1)]
+        across = Axis(xs, left, right, logarithmic[0])
+        up = Axis(ys, bottom, top, logarithmic[1])
+        for tick in up.ticks():
+            self.line([(left, up.at(tick)), (right, up.at(tick))], GRID)
+            self.text(left - 9, up.at(tick) + 4.5, f"{tick:,.10g}", DIM, "end")
+        self.frame(across, xs, words, bottom, top)
+        ends = []
+        for server, label, points, dash in sorted(lines, key=lambda line: line[0].width):
+            places = [(across.at(x), up.at(y)) for x, y in points]
+            self.line(places, server.colour, server.width, dash)
             for x, y in places:
-                self.mark(x, y, line.server.colour, line.server.shape)
-        lines = sorted(lines, key=lambda line: line.y)
-        right = across.last + 25
-        for line, y in zip(lines, apart([line.y for line in lines], 19, up.first + 17)):
-            colour = line.server.colour
-            self.line([(line.x + 7, line.y), (right - 23, line.y), (right, y)], colour, 0.8, "2 2")
-            self.mark(right + 9, y, colour, line.server.shape)
-            self.text(right + 18, y + 4.5, line.label, colour, bold=True)
+                self.mark(x, y, server.colour, server.shape)
+            ends.append([y, y, x, server, label])
+        # A label moves down below the one before it, and then up above the one after it.
+        ends.sort(key=lambda end: end[0])
+        for above, below in zip(ends, ends[1:]):
+            below[0] = max(below[0], above[0] + 19)
+        room = bottom + 17
+        for end in reversed(ends):
+            label_y, y, x, server, label = end
+            label_y = min(label_y, room)
+            room = label_y - 19
+            self.line([(x + 7, y), (right + 2, y), (right + 25, label_y)], server.colour, 0.8, "2 2")
+            self.mark(right + 34, label_y, server.colour, server.shape)
+            self.text(right + 43, label_y + 4.5, label, server.colour, bold=True)
 
     def svg(self, name):
         """Its rules name the drawing, because several drawings share one HTML page."""
         light, dark = ["".join(f".{name} .c{colour[1:7]}{{color:{colour[its]}}}" for colour in
                                sorted(self.colours)) for its in (slice(7), slice(-7, None))]
         return "\n".join([
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="{name}" role="img" aria-label='
-            f'"{escape(self.title)}" width="{WIDTH}" height="{self.height}" fill="currentColor" '
-            f'viewBox="0 0 {WIDTH} {self.height}" font-family="DejaVu Sans, Verdana, sans-serif">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="{name}" role="img" width="860" '
+            f'height="{self.height}" viewBox="0 0 860 {self.height}" fill="currentColor" '
+            f'aria-label="{escape(self.title)}" font-family="DejaVu Sans, Verdana, sans-serif">',
             f"<style>{light}@media (prefers-color-scheme: dark){{{dark}}}</style>",
             *self.parts, "</svg>", ""])
