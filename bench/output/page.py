@@ -6,6 +6,7 @@ from html import escape as escaped
 from results import disturbed, number
 
 UNITS = {"": 1, "%": 100, "MiB": 2 ** -20}
+LEFT = ' class="left"'
 
 
 def escape(text):
@@ -16,33 +17,27 @@ def short(value):
     return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
-def wide(caption, heads, rows, notes):
-    """A table that scrolls by itself; all that it is given is HTML."""
-    return "\n".join([
-        f'<div class="wide"><table><caption>{caption}</caption>', f"<tr>{heads}</tr>", *rows,
-        "</table>", *(f'<p class="note">{note}</p>' for note in notes), "</div>"])
-
-
 class Page:
     """A comment in a section of page.html says a method's name and, after it, its arguments."""
 
     def __init__(self, result):
-        self.result = result
+        self.result, self.newest = result, result.newest
         template = (pathlib.Path(__file__).parent / "page.html").read_text(encoding="utf-8")
         template = template.replace("@REFERENCE@", escape(result.reference))
         self.template, columns = template.split("\n<!-- columns")
         self.columns = dict(line.split(": ", 1) for line in columns.splitlines()[1:-1])
 
     def text(self):
-        return re.sub("<section>.*?</section>\n", self.section, self.template, flags=re.S)
-
-    def section(self, match):
-        """Fills a section; one that asks for charts and tables, and gets none, is left out."""
-        parts = re.split("<!-- (.*?) -->", match[0])
-        for i in range(1, len(parts), 2):
-            name, words = parts[i].split(" ", 1)
-            parts[i] = getattr(self, name)(*words.split(": ", 1))
-        return "".join(parts) if any(parts[1::2]) else ""
+        """A section that asks for charts and tables, and gets none, is left out."""
+        first, *sections = self.template.split("<section>")
+        for section in sections:
+            parts = re.split("<!-- (.*?) -->", section)
+            for i in range(1, len(parts), 2):
+                name, words = parts[i].split(" ", 1)
+                parts[i] = getattr(self, name)(*words.split(": ", 1))
+            if any(parts[1::2]):
+                first += "<section>" + "".join(parts)
+        return first
 
     def chart(self, name, words):
         path = self.result.directory / f"{name}.svg"
@@ -51,35 +46,19 @@ class Page:
 
     def facts(self, _):
         return "\n".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>"
-                         for key, value in self.result.newest.facts)
-
-    def earlier(self, table):
-        """What a table of another run says of itself and the end of the page does not."""
-        facts = [": ".join(fact) for fact in table.facts
-                 if fact not in self.result.newest.facts and fact[0] != "random seed"]
-        return facts and f'<p class="note">Of an earlier run: {escape("; ".join(facts))}.</p>' or ""
+                         for key, value in self.newest.facts)
 
     def table(self, name):
         """Any file but summary.csv, as it is. A column of numbers is set to the right."""
         table = self.result.tables.get(name)
         if not table or not table.rows:
             return ""
-        first, *others = table.columns
-        numeric = {column for column in others if all(
-            re.fullmatch(r"(-?\d+(\.\d*)?)?", row[column]) for row in table.rows)}
-
-        def line(tag, row):
-            return "".join(f'<{tag}{"" if column in numeric else left}>{escape(text) or "–"}</{tag}>'
-                           for column, text in row.items())
-        left = ' class="left"'
-        for row in table.rows:
-            row.update({column: f"{float(row[column]):,.0f}" for column in numeric
-                        if number(row[column]) >= 1000})
-        return self.earlier(table) + "\n" + wide(
-            escape(table.fact("title")),
-            line("th", {column: column.replace("_", " ") for column in table.columns}),
-            [f"<tr>{line('td', row)}</tr>" for row in table.rows],
-            [escape(value) for key, value in table.notes if key == "note"])
+        columns = [(escape(column.replace("_", " ")), "count" if i and all(
+            re.fullmatch(r"(-?\d+(\.\d*)?)?", row[column]) for row in table.rows) else "left",
+            column) for i, column in enumerate(table.columns)]
+        return self.earlier(table) + self.wide(
+            escape(table.fact("title")), columns, table.rows,
+            [value for key, value in table.notes if key == "note"])
 
     def tables(self, which, caption):
         """The tables of summary.csv that belong to a section, one after the other."""
@@ -91,8 +70,8 @@ class Page:
             if its == place:
                 key = row["active"], row["idle"], row["size"], row["percent"]
                 found.setdefault(key, []).append(row)
-        return "\n".join([self.earlier(self.result.tables["summary"]), *(
-            self.measured(rows, columns, caption) for rows in found.values())]) if found else ""
+        return self.earlier(self.result.tables["summary"]) + "".join(
+            self.measured(rows, columns, caption) for rows in found.values()) if found else ""
 
     def measured(self, rows, columns, caption):
         first = {name: number(text) for name, text in rows[0].items()
@@ -107,36 +86,55 @@ class Page:
         caption = caption if first["percent"] <= 100 else caption.split(", at ")[0]
         caption = caption.format(s="s" * (first["active"] != 1), others=first["active"] - 1,
                                  **first)
-        heads, cells = zip(*(cell.split(" = ") for cell in self.columns[columns].split(" | ")))
-        return wide(
-            f"{caption} <small>({', '.join(remarks)})</small>",
-            f"<th>server</th><th>{'</th><th>'.join(heads)}</th>",
-            [self.row(row, cells) for row in rows],
+        columns = [(heading, *how.split()) for heading, how in (
+            column.split(" = ") for column in self.columns[columns].split(" | "))]
+        return self.wide(
+            f"{caption} <small>({', '.join(remarks)})</small>", columns, rows,
             [f"The load generator itself: {short(number(row['generator_cpu_us']))} µs of CPU for "
-             f"one echo, beside {escape(row['server'])}." for row in rows
+             f"one echo, beside {row['server']}." for row in rows
              if row["server"] == self.result.reference and row["generator_cpu_us"]])
 
-    def row(self, row, cells):
-        kind = ' class="reference"' if row["server"] == self.result.reference else ""
-        filled = "".join(self.cell(row, *cell.split()) for cell in cells)
-        if row["trouble"] or not number(row["slices"]):
-            said = escape(row["stderr"].split("|")[-1][:110])
-            said = said and f"<br><small>{said}</small>"
-            trouble = escape(row["trouble"] or "not measured")
-            filled = f'<td class="trouble" colspan="{len(cells)}">{trouble}{said}</td>'
-        return f"<tr{kind}><td>{escape(row['server'])}</td>{filled}</tr>"
+    def earlier(self, table):
+        """What a table of another run says of itself and the end of the page does not."""
+        facts = [": ".join(fact) for fact in table.facts
+                 if fact not in self.newest.facts and fact[0] != "random seed"]
+        return facts and f'<p class="note">Of an earlier run: {escape("; ".join(facts))}.</p>' or ""
+
+    def wide(self, caption, columns, rows, notes):
+        """A table. Of a column come its heading, and what `cell` is given."""
+        heads = [f'<th{LEFT if how[0] == "left" else ""}>{heading}</th>'
+                 for heading, *how in columns]
+        lines = [f"<tr>{''.join(heads)}</tr>"]
+        for row in rows:
+            first, *cells = [self.cell(row, *how) for _, *how in columns]
+            if row["mode"] and (row["trouble"] or not number(row["slices"])):
+                said = row["stderr"].split("|")[-1][:110]
+                cells = [f'<td class="trouble" colspan="{len(cells)}">',
+                         escape(row["trouble"] or "not measured"),
+                         f"<br><small>{escape(said)}</small>" * bool(said), "</td>"]
+            kind = ' class="reference"' * (row["server"] == self.result.reference)
+            lines.append(f"<tr{kind}>{first}{''.join(cells)}</tr>")
+        return "\n".join([f'\n<div class="wide"><table><caption>{caption}</caption>', *lines,
+                          "</table>", *(f'<p class="note">{escape(note)}</p>' for note in notes),
+                          "</div>"])
 
     def cell(self, row, form, name, unit=""):
-        """The reference has no interval, and a ratio that may be 1 is grey."""
-        value, low, high = [number(row[name + end]) for end in ("", "_low", "_high")]
-        if form in ("ratio", "interval") and (not row[name] or value == low == high == 1):
-            return "<td></td>" if form == "interval" else f"<td>{row[name] and 1 or '–'}</td>"
+        """A ratio that may be 1 is grey; the reference's is 1, and has no interval."""
         if not row[name] or form == "compared" and disturbed(row):
-            return "<td>–</td>"
-        if form == "interval":
-            return f'<td class="same">{short(low)} – {short(high)}</td>'
+            text = "" if form == "interval" else "–"
+            return f'<td{LEFT if form == "left" else ""}>{text}</td>'
+        if form == "left":
+            return f"<td{LEFT}>{escape(row[name])}</td>"
+        value, low, high = [number(row[name + end]) for end in ("", "_low", "_high")]
+        exact = value == low == high == 1
         if form == "ratio":
             same = low <= 1 <= high or abs(value - 1) <= number(row["noise"])
-            return f'<td class="{"same" if same else "differs"}">{short(value)}</td>'
+            text = "1" if exact else short(value)
+            return f'<td class="{"same" if same else "differs"}">{text}</td>'
+        if form == "interval":
+            text = "" if exact else f"{short(low)} – {short(high)}"
+            return f'<td class="same">{text}</td>'
+        if form == "count":
+            return f"<td>{f'{value:,.0f}' if value >= 1000 else row[name]}</td>"
         write = short if form in ("short", "compared") else form.format
         return f"<td>{write(value * UNITS[unit])}</td>"
