@@ -2,7 +2,7 @@
 import re
 
 from results import disturbed, limit_of, number
-from svg import DIM, Axis, Drawing
+from svg import DIM, Drawing
 
 WAYS = {"is told": ("01", "05", "06", "07"), "asks everyone": ("02", "03", "04")}
 
@@ -24,7 +24,7 @@ class Charts:
         most = max((points[-1][0] for _, _, points, _ in lines), default=0)
         if not most:
             return None
-        drawing = Drawing("What a silent connection costs", "", 120 + 43 * max(7, len(lines)))
+        drawing = Drawing("What a silent connection costs", "", max(420, 90 + 40 * len(lines)))
         one = self.reference.split("-")[0]
         drawing.text(10, 54, f"CPU for one echo; {one} with nobody silent = 1", bold=True)
         drawing.text(10, 72, "both axes are logarithmic: each step multiplies", DIM)
@@ -32,19 +32,15 @@ class Charts:
                        46, 400, 365, 88)
         drawing.text(610, 54, f"The same beside {most:,.0f} silent", bold=True)
         drawing.text(610, 72, "linear: the bars are to scale", DIM)
-        limits = {row["server"]: f"limit: {limit_of(row):,}"
-                  for row in self.result.closed(active=64) if limit_of(row)}
-        axis = Axis([dict(points).get(most, 0) for _, _, points, _ in lines], 610, 780, False)
-        for i, (server, label, points, _) in enumerate(lines):
+        bars, limits = [], {row["server"]: f"limit: {limit_of(row):,}"
+                            for row in self.result.closed(active=64) if limit_of(row)}
+        for server, label, points, _ in lines:
             ways = [f": {way}" for way, chapters in WAYS.items() if server.heading in chapters]
-            drawing.text(610, 98 + 43 * i, "".join([label, *ways]))
-            silent, ratio = points[-1]
-            if silent == most:
-                drawing.bar(610, axis.at(ratio), 109 + 43 * i, 12, server.colour)
-                times = f"{ratio:.0f} times" if ratio >= 9.5 else f"{ratio:.2f}"
-                drawing.text(axis.at(ratio) + 7, 113.5 + 43 * i, times, bold=True)
-            else:
-                drawing.text(610, 113.5 + 43 * i, limits.get(server.name, ""), DIM)
+            ratio = dict(points).get(most, 0)
+            times = f"{ratio:.0f} times" if ratio >= 9.5 else f"{ratio:.2f}"
+            bars.append(("".join([label, *ways]), [(ratio, server.colour)],
+                         times if ratio else limits.get(server.name, "")))
+        drawing.bars(bars, 610)
         return drawing
 
     def throughput(self):
@@ -64,38 +60,33 @@ class Charts:
             self._lines(rows, "percent", "p90_us"), (False, True))
 
     def latency(self):
-        rows = [row for row in self.result.closed(active=64, idle=0)
-                if row["p50_us"] and not row["trouble"]]
-        drawing, found = self._rows(
+        rows = self.result.closed(active=64, idle=0)
+        percentiles = [{**row, "one_in": one_in, "us": row[column]} for row in rows
+                       for one_in, column in ((2, "p50_us"), (10, "p90_us"), (100, "p99_us"))]
+        return self._curves(
             "Latency, 64 talking, closed loop" + self._neighbours(rows),
-            "dot: half of the echoes are faster; bar: nine in ten; triangle: 99 in a hundred",
-            "microseconds (logarithmic)",
-            {row["server"]: [number(row[name]) for name in ("p50_us", "p90_us", "p99_us")]
-             for row in rows}, True)
-        for server, y, (half, nine, most) in found:
-            drawing.line([(half, y), (most, y)], server.colour, 2.5)
-            drawing.mark(half, y, server.colour, 0)
-            drawing.bar(nine - 1.5, nine + 1.5, y, 12, server.colour)
-            drawing.mark(most, y, server.colour, 2)
-        return drawing
+            "microseconds (logarithmic)", "one echo in 2, 10, 100 takes at least this long", self._lines(percentiles, "one_in", "us"), (True, True))
 
     def memory(self):
-        rows, values = self.result.fullest(), {}
-        for name, row in rows.items():
-            user, stacks, tables = [max(0, number(row[column])) / 1024 for column in (
-                "user_B", "kernel_stacks_B", "page_tables_B")]
-            values[name] = [user, user + stacks + tables]
-        drawing, found = self._rows(
-            "Memory of one idle connection",
-            "coloured: the process; grey: the kernel, for its threads' stacks and its page tables",
-            "KiB; sockets left out, which every server has", values, False)
+        rows = self.result.fullest()
         most = max((number(row["idle"]) for row in rows.values()), default=0)
-        for server, y, (middle, end) in found:
-            drawing.bar(180, middle, y, 16, server.colour)
-            drawing.bar(middle, end, y, 16, DIM)
-            total, idle = values[server.name][1], number(rows[server.name]["idle"])
-            size = f"{total:.1f} KiB" if total >= 10 else f"{1024 * total:,.0f} B"
-            drawing.text(end + 8, y + 4.5, size + f", of {idle:,.0f}" * (idle < most))
+        bars = []
+        for server in self.servers:
+            if server.name in rows:
+                row = rows[server.name]
+                user, stacks, tables = [max(0, number(row[column])) for column in (
+                    "user_B", "kernel_stacks_B", "page_tables_B")]
+                size = user + stacks + tables
+                words = f"{size / 1024:.1f} KiB" if size >= 10240 else f"{size:,.0f} B"
+                idle = number(row["idle"])
+                bars.append((server.label, [(user, server.colour), (stacks + tables, DIM)],
+                             words + f", of {idle:,.0f}" * (idle < most)))
+        if not bars:
+            return None
+        drawing = Drawing("Memory of one idle connection",
+                          "coloured: the process; grey: the kernel, for stacks and page tables; "
+                          "every server has sockets besides", 90 + 40 * len(bars))
+        drawing.bars(bars, 10)
         return drawing
 
     def loop(self):
@@ -132,20 +123,6 @@ class Charts:
             drawing = Drawing(title, note, 470)
             drawing.curves(lines, words, logarithmic, 68, 610, 420, 60)
             return drawing
-
-    def _rows(self, title, note, words, values, logarithmic):
-        """A chart with a row for each server, named but empty; and of each row its server, its
-        height, and the places of its values."""
-        servers = [server for server in self.servers if server.name in values]
-        if not servers:
-            return None, []
-        drawing = Drawing(title, note, 120 + 26 * len(servers))
-        axis = Axis(sum((values[server.name] for server in servers), []), 180, 730, logarithmic)
-        drawing.frame(axis, axis.ticks(), words, 66 + 26 * len(servers), 60)
-        for i, server in enumerate(servers):
-            drawing.text(170, 83.5 + 26 * i, server.label, server.colour, "end", bold=True)
-        return drawing, [(server, 79 + 26 * i, map(axis.at, values[server.name]))
-                         for i, server in enumerate(servers)]
 
 
 def write_charts(result):

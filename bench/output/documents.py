@@ -11,7 +11,8 @@ from statistics import median
 
 from results import Wrong, disturbed, limit_of, number
 
-CONDITIONS = [(1, 0), (64, 0), (1000, 0), (64, 1000), (64, 10000)]  # talking, silent
+CONDITIONS = {"1 talking": (1, 0), "64 talking": (64, 0), "1,000 talking": (1000, 0),
+              "64, and 1,000 silent": (64, 1000), "64, and 10,000 silent": (64, 10000)}
 MISSING = "–"
 
 
@@ -65,27 +66,26 @@ class Figures:
     def ratios(self, role="compared"):
         """The CPU of an echo of the servers with a role; libraries stand beside 05 and 07."""
         beside = ["reference", "07-reactor"] if role == "peer" else []
-        rows = [[server.title, *(self.ratio(server.name, *condition) for condition in CONDITIONS)]
+        rows = [[server.title, *(self.ratio(server.name, *its) for its in CONDITIONS.values())]
                 for wanted in [*beside, role] for server in self.result.servers()
                 if wanted in [server.name, *server.roles.split(",")]
                 and self.ratio(server.name, 64, 0) != MISSING]
         noise = [[f"± {number(row['noise']):.2f}" for row in self.result.closed(None, *condition)
-                  if row["noise"]] or [MISSING] for condition in CONDITIONS]
+                  if row["noise"]] or [MISSING] for condition in CONDITIONS.values()]
         one = self.result.reference
-        return table([f"server CPU for one echo, {one} = 1", "1 talking", "64 talking",
-                      "1,000 talking", "64, and 1,000 silent", "64, and 10,000 silent"], *rows,
+        return table([f"server CPU for one echo, {one} = 1", *CONDITIONS], *rows,
                      [f"noise: {one.split('-')[0]} against itself", *(its[-1] for its in noise)])
 
     def costs(self, role="compared"):
         """Memory and CPU of a silent client, of the servers with a role."""
         full = self.result.fullest()
         most = max((number(row["idle"]) for row in full.values()), default=0)
-        names = [server.name for server in self.result.servers() if role in server.roles.split(",")]
-        rows = [[name + f" (of {number(row['idle']):,.0f})" * (number(row["idle"]) < most),
+        rows = [[row["server"] + f" (of {number(row['idle']):,.0f})" * (number(row["idle"]) < most),
                  f"{row['user_B']} B",
                  f"{row['kernel_stacks_B'] if number(row['kernel_stacks_B']) > 1000 else 0} B",
-                 f"{self.silent(name, 'busy')} % of a core"]
-                for name in names for row in [full.get(name)] if row]
+                 f"{self.silent(row['server'], 'busy')} % of a core"]
+                for server in self.result.servers() if role in server.roles.split(",")
+                for row in [full.get(server.name)] if row]
         return table(["one idle connection", "in the process", "in the kernel, for its thread",
                       "CPU while nobody talks"], *rows)
 
@@ -111,17 +111,6 @@ def table(head, *rows):
     return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 
-def filled(result, words, within_line):
-    """The text that a marker asks for."""
-    name, *arguments = shlex.split(words) or [""]
-    if name not in vars(Figures) or name.startswith("_"):
-        raise Wrong(f"there is no figure '{name}'")
-    text = getattr(Figures(result), name)(*arguments)
-    if within_line and "\n" in text:
-        raise Wrong(f"'{name}' has several lines, and its marker is within a line")
-    return text if within_line else f"\n{text}\n"
-
-
 def refreshed(result, path):
     """The text of a document with the figures of a result."""
     text = path.read_text(encoding="utf-8")
@@ -129,11 +118,16 @@ def refreshed(result, path):
     new, copied = "", 0
     for marker, its_end in zip_longest(markers[::2], markers[1::2]):
         try:
-            if marker[1]:
-                raise Wrong("there is nothing to be ended here")
-            if not (its_end and its_end[1]):
-                raise Wrong("this does not end")
-            figure = filled(result, marker[2], text[marker.end()] != "\n")
+            if marker[1] or not its_end or not its_end[1]:
+                raise Wrong("this ends nothing" if marker[1] else "this does not end")
+            name, *arguments = shlex.split(marker[2]) or [""]
+            if name not in vars(Figures) or name.startswith("_"):
+                raise Wrong(f"there is no figure '{name}'")
+            figure = getattr(Figures(result), name)(*arguments)
+            if text[marker.end()] == "\n":
+                figure = f"\n{figure}\n"
+            elif "\n" in figure:
+                raise Wrong(f"'{name}' has several lines, and its marker is within a line")
         except (Wrong, ValueError, TypeError, KeyError) as error:  # of the arguments, too
             line = 1 + text.count("\n", 0, marker.start())
             raise Wrong(f"{path}:{line}: {marker[0]}: {error}. Nothing is changed.")

@@ -27,7 +27,7 @@ class Axis:
     def ticks(self):
         tens = [10.0 ** ten for ten in range(-3, 10)]
         if self.low:
-            found = [ten * step for ten in tens for step in (1, 2, 3, 5)
+            found = [ten * step for ten in tens for step in (1, 2, 3, 5, 7)
                      if self.low <= ten * step <= self.high]
             return found if len(found) <= 8 else [ten for ten in found if ten in tens]
         step = next(ten * step for ten in tens for step in (1, 2, 5) if ten * step * 8 > self.high)
@@ -58,21 +58,17 @@ class Drawing:
         self.add("path", colour, d=MARKS[shape % len(MARKS)],
                  transform=f"translate({x:.1f} {y:.1f})")
 
-    def bar(self, left, right, y, height, colour):
-        self.add("rect", colour, x=f"{left:.1f}", y=f"{y - height / 2:.1f}",
-                 width=f"{right - left:.2f}", height=height)
-
-    def frame(self, across, ticks, words, bottom, top):
-        """The lower axis; `words` is what it says. A tick that would touch the next is left out."""
-        after = math.inf
-        for tick in reversed(ticks):
-            x = across.at(tick)
-            if x + 46 < after:
-                self.line([(x, bottom), (x, top)], GRID)
-                self.text(x, bottom + 20, f"{tick:,.10g}", DIM, "middle")
-                after = x
-        self.line([(across.first, top), (across.first, bottom), (across.last, bottom)], DIM)
-        self.text((across.first + across.last) / 2, bottom + 40, words, anchor="middle")
+    def bars(self, bars, left):
+        """Of a bar come its name, its parts as sizes and colours, and words."""
+        axis = Axis([sum(size for size, _ in parts) for _, parts, _ in bars], left, 760, False)
+        for i, (name, parts, words) in enumerate(bars):
+            y, total = 98 + 40 * i, 0
+            self.text(left, y, name)
+            for size, colour in parts:
+                self.add("rect", colour, x=f"{axis.at(total):.1f}", y=y + 5, height=12,
+                         width=f"{axis.at(total + size) - axis.at(total):.2f}")
+                total += size
+            self.text(axis.at(total) + 7 * bool(total), y + 15.5, words, bold=bool(total))
 
     def curves(self, lines, words, logarithmic, left, right, bottom, top):
         """Lines with their labels at their ends. A line has a server, a label, points, dashes;
@@ -83,26 +79,31 @@ class Drawing:
         for tick in up.ticks():
             self.line([(left, up.at(tick)), (right, up.at(tick))], GRID)
             self.text(left - 9, up.at(tick) + 4.5, f"{tick:,.10g}", DIM, "end")
-        self.frame(across, xs, words, bottom, top)
-        ends = []
+        after = math.inf
+        for x, text in [(across.at(tick), f"{tick:,.10g}") for tick in reversed(xs)]:
+            if x + 46 < after:  # one that would touch the next is left out
+                self.line([(x, bottom), (x, top)], GRID)
+                self.text(x, bottom + 20, text, DIM, "middle")
+                after = x
+        self.line([(left, top), (left, bottom), (right, bottom)], DIM)
+        self.text((left + right) / 2, bottom + 40, words, anchor="middle")
+        ends = []  # where a label is, where its line ends, and what it says
         for server, label, points, dash in sorted(lines, key=lambda line: line[0].width):
             places = [(across.at(x), up.at(y)) for x, y in points]
             self.line(places, server.colour, server.width, dash)
             for x, y in places:
                 self.mark(x, y, server.colour, server.shape)
-            ends.append([y, y, x, server, label])
-        # A label moves down below the one before it, and then up above the one after it.
+            ends.append([y, x, y, server, label])
         ends.sort(key=lambda end: end[0])
         for above, below in zip(ends, ends[1:]):
             below[0] = max(below[0], above[0] + 19)
         room = bottom + 17
-        for end in reversed(ends):
-            label_y, y, x, server, label = end
-            label_y = min(label_y, room)
-            room = label_y - 19
-            self.line([(x + 7, y), (right + 2, y), (right + 25, label_y)], server.colour, 0.8, "2 2")
-            self.mark(right + 34, label_y, server.colour, server.shape)
-            self.text(right + 43, label_y + 4.5, label, server.colour, bold=True)
+        for wanted, x, y, server, label in reversed(ends):
+            place = min(wanted, room)
+            room = place - 19
+            self.line([(x + 7, y), (right + 2, y), (right + 25, place)], server.colour, 0.8, "2 2")
+            self.mark(right + 34, place, server.colour, server.shape)
+            self.text(right + 43, place + 4.5, label, server.colour, bold=True)
 
     def svg(self, name):
         """Its rules name the drawing, because several drawings share one HTML page."""
