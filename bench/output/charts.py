@@ -1,5 +1,6 @@
 """The charts of a result: a method of Charts for each; svg.py draws."""
 import re
+from collections import defaultdict
 
 from results import disturbed, limit_of, number
 from svg import DIM, Drawing
@@ -13,15 +14,15 @@ class Charts:
 
     def __init__(self, result):
         self.result, self.reference = result, result.reference
-        self.servers = [server for server in result.servers() if server.colour]
+        self.servers = [server for server in result.servers if server.colour]
         for shape, server in enumerate(self.servers):
-            server.shape, server.dash = shape, "7 3" if server.roles == "peer" else "none"
+            server.shape, server.dash = shape, "7 3" if "peer" in server.roles else "none"
             server.width = 3.5 if server.name == self.reference else 2
 
     def idle(self):
         lines = [line for line in self._lines(self.result.against_silence(), "idle", "ratio")
-                 if line[0].roles != "peer"]
-        most = max((points[-1][0] for _, _, points, _ in lines), default=0)
+                 if "peer" not in line[0].roles]
+        most = max((x for _, _, points, _ in lines for x, _ in points), default=0)
         if not most:
             return None
         drawing = Drawing("What a silent connection costs", "", max(420, 90 + 40 * len(lines)))
@@ -44,43 +45,39 @@ class Charts:
         return drawing
 
     def throughput(self):
-        rows = self.result.closed(idle=0)
         return self._curves(
-            "Throughput, everybody talking" + self._neighbours(rows), "echoes a second, one core",
-            "connections that talk (logarithmic)", self._lines(rows, "active", "rate"),
-            (True, False))
+            "Throughput, everybody talking", "echoes a second, one core",
+            "connections that talk (logarithmic)",
+            self.result.closed(idle=0), "active", "rate", (True, False))
 
     def rate(self):
-        rows = [row for row in self.result.summary
-                if row["mode"] == "rate" and number(row["percent"]) <= 100]
         return self._curves(
-            "Latency as clients feel it: open loop" + self._neighbours(rows),
+            "Latency as clients feel it: open loop",
             "nine in ten requests take less: microseconds (logarithmic)",
             f"requests a second, per cent of what {self.reference} can do",
-            self._lines(rows, "percent", "p90_us"), (False, True))
+            [row for row in self.result.summary if row["mode"] == "rate"
+             and number(row["percent"]) <= 100], "percent", "p90_us", (False, True))
 
     def latency(self):
-        rows = self.result.closed(active=64, idle=0)
-        percentiles = [{**row, "one_in": one_in, "us": row[column]} for row in rows
-                       for one_in, column in ((2, "p50_us"), (10, "p90_us"), (100, "p99_us"))]
         return self._curves(
-            "Latency, 64 talking, closed loop" + self._neighbours(rows),
-            "microseconds (logarithmic)", "one echo in 2, 10, 100 takes at least this long", self._lines(percentiles, "one_in", "us"), (True, True))
+            "Latency, 64 talking, closed loop", "microseconds (logarithmic)",
+            "one echo in 2, 10, 100 takes at least this long",
+            [defaultdict(str, row, one_in=one_in, us=row[column])
+             for row in self.result.closed(active=64, idle=0)
+             for one_in, column in ((2, "p50_us"), (10, "p90_us"), (100, "p99_us"))],
+            "one_in", "us", (True, True))
 
     def memory(self):
-        rows = self.result.fullest()
-        most = max((number(row["idle"]) for row in rows.values()), default=0)
-        bars = []
-        for server in self.servers:
-            if server.name in rows:
-                row = rows[server.name]
-                user, stacks, tables = [max(0, number(row[column])) for column in (
-                    "user_B", "kernel_stacks_B", "page_tables_B")]
-                size = user + stacks + tables
-                words = f"{size / 1024:.1f} KiB" if size >= 10240 else f"{size:,.0f} B"
-                idle = number(row["idle"])
-                bars.append((server.label, [(user, server.colour), (stacks + tables, DIM)],
-                             words + f", of {idle:,.0f}" * (idle < most)))
+        full, bars = self.result.fullest(), []
+        most = max((number(row["idle"]) for row in full.values()), default=0)
+        for server in [server for server in self.servers if server.name in full]:
+            row = full[server.name]
+            user, *kernel = [max(0, number(row[column])) for column in (
+                "user_B", "kernel_stacks_B", "page_tables_B")]
+            size, idle = user + sum(kernel), number(row["idle"])
+            words = f"{size / 1024:.1f} KiB" if size >= 10240 else f"{size:,.0f} B"
+            bars.append((server.label, [(user, server.colour), (sum(kernel), DIM)],
+                         words + f", of {idle:,.0f}" * (idle < most)))
         if not bars:
             return None
         drawing = Drawing("Memory of one idle connection",
@@ -91,36 +88,38 @@ class Charts:
 
     def loop(self):
         """The bare calls have the colour of the server that uses them. The book is dotted."""
-        servers = {re.match(r"(\d\d-)?(\w+)", server.name)[2]: server for server in self.servers}
-        lines = {}
+        names = {re.match(r"(\d\d-)?(\w+)", server.name)[2]: server for server in self.servers}
+        rows = []
         for row in self.result.rows("loop"):
             raw, backend = row["loop"] == "raw", row["backend"]
-            server = servers.get(backend if raw else row["loop"])
-            for column, book in ("seconds", ""), ("book's_seconds", ", the book (2010)"):
-                if server and row[column] and (raw or backend in ("epoll", "kqueue")):
-                    label = (backend if raw else f"{server.label}, {backend}") + book
-                    line = server, label, [], "2 4" if book else server.dash
-                    lines.setdefault(label, line)[2].append(
-                        (number(row["descriptors"]), 10 * number(row[column])))
+            server = names.get(backend if raw else row["loop"])
+            if server and (raw or backend in ("epoll", "kqueue")):
+                label = backend if raw else f"{server.label}, {backend}"
+                its = {"server": server.name, "label": label, "us": 10 * number(row["seconds"])}
+                book = {"label": label + ", the book (2010)", "dash": "2 4",
+                        "us": 10 * number(row["book's_seconds"])}
+                rows += [defaultdict(str, row, **its), defaultdict(str, row, **{**its, **book})]
         return self._curves(
             "Asking who is ready, one of N: no network",
             "CPU for write, wait, read: microseconds (logarithmic)",
-            "descriptors watched (logarithmic)", list(lines.values()), (True, True))
-
-    def _neighbours(self, rows):
-        return " (other programs ran: not to be compared)" * any(map(disturbed, rows))
+            "descriptors watched (logarithmic)", rows, "descriptors", "us", (True, True))
 
     def _lines(self, rows, x, y):
-        """For each server that has any, its line of the points that two columns give."""
-        lines = [(server, server.label, sorted(
-            (number(row[x]), number(row[y])) for row in rows
-            if row["server"] == server.name and row[y] and not row["trouble"]), server.dash)
-            for server in self.servers]
-        return [line for line in lines if line[2]]
+        """A line is a server, a label, points, and dashes; two columns of the rows give them."""
+        lines = {}
+        for server in self.servers:
+            for row in rows:
+                if row["server"] == server.name and row[y] and not row["trouble"]:
+                    label = row["label"] or server.label
+                    line = server, label, [], row["dash"] or server.dash
+                    lines.setdefault(label, line)[2].append((number(row[x]), number(row[y])))
+        return list(lines.values())
 
-    def _curves(self, title, note, words, lines, logarithmic):
+    def _curves(self, title, note, words, rows, x, y, logarithmic):
+        lines = self._lines(rows, x, y)
         if lines:
-            drawing = Drawing(title, note, 470)
+            neighbours = " (other programs ran: not to be compared)" * any(map(disturbed, rows))
+            drawing = Drawing(title + neighbours, note, 470)
             drawing.curves(lines, words, logarithmic, 68, 610, 420, 60)
             return drawing
 

@@ -67,8 +67,8 @@ class Figures:
         """The CPU of an echo of the servers with a role; libraries stand beside 05 and 07."""
         beside = ["reference", "07-reactor"] if role == "peer" else []
         rows = [[server.title, *(self.ratio(server.name, *its) for its in CONDITIONS.values())]
-                for wanted in [*beside, role] for server in self.result.servers()
-                if wanted in [server.name, *server.roles.split(",")]
+                for wanted in [*beside, role] for server in self.result.servers
+                if wanted in [server.name, *server.roles]
                 and self.ratio(server.name, 64, 0) != MISSING]
         noise = [[f"± {number(row['noise']):.2f}" for row in self.result.closed(None, *condition)
                   if row["noise"]] or [MISSING] for condition in CONDITIONS.values()]
@@ -84,7 +84,7 @@ class Figures:
                  f"{row['user_B']} B",
                  f"{row['kernel_stacks_B'] if number(row['kernel_stacks_B']) > 1000 else 0} B",
                  f"{self.silent(row['server'], 'busy')} % of a core"]
-                for server in self.result.servers() if role in server.roles.split(",")
+                for server in self.result.servers if role in server.roles
                 for row in [full.get(server.name)] if row]
         return table(["one idle connection", "in the process", "in the kernel, for its thread",
                       "CPU while nobody talks"], *rows)

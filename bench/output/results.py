@@ -61,20 +61,21 @@ class Result:
         if not self.newest or not self.newest.fact("date"):
             raise Wrong(f"nothing was measured in {directory}")
         self.summary = self.rows("summary")
-        twin = " again (A/A)"
-        self.reference = next((row["server"][:-len(twin)] for row in self.summary
-                               if row["server"].endswith(twin)), "the reference")
+        self.servers = self._servers()
+        self.reference = next(
+            server.name for server in self.servers if "reference" in server.roles)
 
     def rows(self, name):
         return self.tables[name].rows if name in self.tables else []
 
-    def servers(self):
+    def _servers(self):
         """The list that bench/run leaves beside its tables."""
         paths = [self.directory / "servers.list", ROOT / "build/servers.list"]
         for path in paths:
             if path.is_file():
                 lines = path.read_text(encoding="utf-8").lstrip("# ").splitlines()
-                return [SimpleNamespace(**row) for row in csv.DictReader(lines, delimiter="|")]
+                return [SimpleNamespace(**{**row, "roles": row["roles"].split(",")})
+                        for row in csv.DictReader(lines, delimiter="|")]
         raise Wrong(f"there is no list of servers, {paths[0]} or {paths[1]}")
 
     def closed(self, server=None, active=None, idle=None):
@@ -96,5 +97,5 @@ class Result:
         silence = {row["idle"]: number(row["cpu_ratio"]) for row in rows
                    if row["server"] == self.reference + " (none silent)" and not row["trouble"]}
         silence["0"] = 1
-        return [{**row, "ratio": number(row["cpu_ratio"]) / silence[row["idle"]]}
+        return [defaultdict(str, row, ratio=number(row["cpu_ratio"]) / silence[row["idle"]])
                 for row in rows if row["idle"] in silence]

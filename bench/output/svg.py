@@ -71,8 +71,8 @@ class Drawing:
             self.text(axis.at(total) + 7 * bool(total), y + 15.5, words, bold=bool(total))
 
     def curves(self, lines, words, logarithmic, left, right, bottom, top):
-        """Lines with their labels at their ends. A line has a server, a label, points, dashes;
-        the widest lies on top. `logarithmic` says of the two axes which are."""
+        """Lines with their labels at their ends; the widest lies on top. `logarithmic` says of the
+        two axes which are."""
         xs, ys = [sorted({point[i] for line in lines for point in line[2]}) for i in (0, 1)]
         across = Axis(xs, left, right, logarithmic[0])
         up = Axis(ys, bottom, top, logarithmic[1])
@@ -89,7 +89,7 @@ class Drawing:
         self.text((left + right) / 2, bottom + 40, words, anchor="middle")
         ends = []  # where a label is, where its line ends, and what it says
         for server, label, points, dash in sorted(lines, key=lambda line: line[0].width):
-            places = [(across.at(x), up.at(y)) for x, y in points]
+            places = [(across.at(x), up.at(y)) for x, y in sorted(points)]
             self.line(places, server.colour, server.width, dash)
             for x, y in places:
                 self.mark(x, y, server.colour, server.shape)
