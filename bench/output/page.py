@@ -1,16 +1,12 @@
 """The HTML page of a result. Its words, and the order of what is in it, are in page.html."""
 import pathlib
 import re
-from html import escape as escaped
+from html import escape
 
 from results import disturbed, number
 
 UNITS = {"": 1, "%": 100, "MiB": 2 ** -20}
 LEFT = ' class="left"'
-
-
-def escape(text):
-    return escaped(text, quote=False)
 
 
 def short(value):
