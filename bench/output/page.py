@@ -5,12 +5,15 @@ from html import escape
 
 from results import disturbed, number
 
-UNITS = {"": 1, "%": 100, "MiB": 2 ** -20}
-LEFT = ' class="left"'
-
 
 def short(value):
     return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+FORMS = {  # how numbers are written, by the names that page.html has for it
+    "short": short, "compared": short, "bytes": "{:,.0f}".format, "thousandths": "{:.3f}".format,
+    "percent": lambda share: f"{100 * share:.0f}", "permille": lambda share: f"{100 * share:.1f}",
+    "MiB": lambda size: f"{size / 2 ** 20:.1f}"}
 
 
 class Page:
@@ -82,8 +85,8 @@ class Page:
         caption = caption if first["percent"] <= 100 else caption.split(", at ")[0]
         caption = caption.format(s="s" * (first["active"] != 1), others=first["active"] - 1,
                                  **first)
-        columns = [(heading, *how.split()) for heading, how in (
-            column.split(" = ") for column in self.columns[columns].split(" | "))]
+        columns = [re.fullmatch("(.*) = (.*) (.*)", column).groups()
+                   for column in self.columns[columns].split(" | ")]
         return self.wide(
             f"{caption} <small>({', '.join(remarks)})</small>", columns, rows,
             [f"The load generator itself: {short(number(row['generator_cpu_us']))} µs of CPU for "
@@ -98,11 +101,10 @@ class Page:
 
     def wide(self, caption, columns, rows, notes):
         """A table. Of a column come its heading, and what `cell` is given."""
-        heads = [f'<th{LEFT if how[0] == "left" else ""}>{heading}</th>'
-                 for heading, *how in columns]
+        heads = [f'<th class="{form}">{heading}</th>' for heading, form, _ in columns]
         lines = [f"<tr>{''.join(heads)}</tr>"]
         for row in rows:
-            first, *cells = [self.cell(row, *how) for _, *how in columns]
+            first, *cells = [self.cell(row, form, name) for _, form, name in columns]
             if row["mode"] and (row["trouble"] or not number(row["slices"])):
                 said = row["stderr"].split("|")[-1][:110]
                 cells = [f'<td class="trouble" colspan="{len(cells)}">',
@@ -114,23 +116,21 @@ class Page:
                           "</table>", *(f'<p class="note">{escape(note)}</p>' for note in notes),
                           "</div>"])
 
-    def cell(self, row, form, name, unit=""):
+    def cell(self, row, form, name):
         """A ratio that may be 1 is grey; the reference's is 1, and has no interval."""
-        if not row[name] or form == "compared" and disturbed(row):
+        text, kind = row[name], form
+        if not text or form == "compared" and disturbed(row):
             text = "" if form == "interval" else "–"
-            return f'<td{LEFT if form == "left" else ""}>{text}</td>'
-        if form == "left":
-            return f"<td{LEFT}>{escape(row[name])}</td>"
-        value, low, high = [number(row[name + end]) for end in ("", "_low", "_high")]
-        exact = value == low == high == 1
-        if form == "ratio":
-            same = low <= 1 <= high or abs(value - 1) <= number(row["noise"])
-            text = "1" if exact else short(value)
-            return f'<td class="{"same" if same else "differs"}">{text}</td>'
-        if form == "interval":
-            text = "" if exact else f"{short(low)} – {short(high)}"
-            return f'<td class="same">{text}</td>'
-        if form == "count":
-            return f"<td>{f'{value:,.0f}' if value >= 1000 else row[name]}</td>"
-        write = short if form in ("short", "compared") else form.format
-        return f"<td>{write(value * UNITS[unit])}</td>"
+        elif form == "count" and number(text) >= 1000:
+            text = f"{number(text):,.0f}"
+        elif form in FORMS:
+            text = FORMS[form](number(text))
+        elif form in ("ratio", "interval"):
+            value, low, high = [number(row[name + end]) for end in ("", "_low", "_high")]
+            if value == low == high == 1:
+                text = "1" if form == "ratio" else ""
+            else:
+                text = short(value) if form == "ratio" else f"{short(low)} – {short(high)}"
+            if low <= 1 <= high or abs(value - 1) <= number(row["noise"]):
+                kind = "same"
+        return f'<td class="{kind}">{escape(text)}</td>'

@@ -11,29 +11,6 @@ MARKS = ("M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", "M-3.6-3.6h7.2v7.2h-7.2z", "M0-5l
          "M0 5l4.6-8h-9.2z", "M0-5.4l5.4 5.4-5.4 5.4-5.4-5.4z", "M-5-2h10l-5 7z", "M-2-5v10l7-5z")
 
 
-class Axis:
-    """From values to places in the drawing: `first` is where it begins, `last` where it ends."""
-
-    def __init__(self, values, first, last, logarithmic):
-        self.first, self.last, self.scale = first, last, math.log if logarithmic else float
-        # A logarithmic axis has no 0: it stands at the beginning, left of the first number.
-        self.low = min(filter(None, values)) / (4 if 0 in values else 1.2) if logarithmic else 0
-        self.high = (max(values) or 1) * (1.2 if logarithmic else 1.05)
-
-    def at(self, value):
-        low, high, value = map(self.scale, (self.low, self.high, max(value, self.low)))
-        return self.first + (value - low) / (high - low) * (self.last - self.first)
-
-    def ticks(self):
-        tens = [10.0 ** ten for ten in range(-3, 10)]
-        if self.low:
-            found = [ten * step for ten in tens for step in (1, 2, 3, 5, 7)
-                     if self.low <= ten * step <= self.high]
-            return found if len(found) <= 8 else [ten for ten in found if ten in tens]
-        step = next(ten * step for ten in tens for step in (1, 2, 5) if ten * step * 8 > self.high)
-        return [step * i for i in range(8) if step * i <= self.high]
-
-
 class Drawing:
     def __init__(self, title, note, height):
         self.title, self.height, self.parts, self.colours = title, height, [], set()
@@ -60,27 +37,27 @@ class Drawing:
 
     def bars(self, bars, left):
         """Of a bar come its name, its parts as sizes and colours, and words."""
-        axis = Axis([sum(size for size, _ in parts) for _, parts, _ in bars], left, 760, False)
+        at, _ = axis([sum(size for size, _ in parts) for _, parts, _ in bars], left, 760, False)
         for i, (name, parts, words) in enumerate(bars):
             y, total = 98 + 40 * i, 0
             self.text(left, y, name)
             for size, colour in parts:
-                self.add("rect", colour, x=f"{axis.at(total):.1f}", y=y + 5, height=12,
-                         width=f"{axis.at(total + size) - axis.at(total):.2f}")
+                self.add("rect", colour, x=f"{at(total):.1f}", y=y + 5, height=12,
+                         width=f"{at(total + size) - at(total):.2f}")
                 total += size
-            self.text(axis.at(total) + 7 * bool(total), y + 15.5, words, bold=bool(total))
+            self.text(at(total) + 7 * bool(total), y + 15.5, words, bold=bool(total))
 
     def curves(self, lines, words, logarithmic, left, right, bottom, top):
         """Lines with their labels at their ends; the widest lies on top. `logarithmic` says of the
         two axes which are."""
         xs, ys = [sorted({point[i] for line in lines for point in line[2]}) for i in (0, 1)]
-        across = Axis(xs, left, right, logarithmic[0])
-        up = Axis(ys, bottom, top, logarithmic[1])
-        for tick in up.ticks():
-            self.line([(left, up.at(tick)), (right, up.at(tick))], GRID)
-            self.text(left - 9, up.at(tick) + 4.5, f"{tick:,.10g}", DIM, "end")
+        across, _ = axis(xs, left, right, logarithmic[0])
+        up, ticks = axis(ys, bottom, top, logarithmic[1])
+        for tick in ticks:
+            self.line([(left, up(tick)), (right, up(tick))], GRID)
+            self.text(left - 9, up(tick) + 4.5, f"{tick:,.10g}", DIM, "end")
         after = math.inf
-        for x, text in [(across.at(tick), f"{tick:,.10g}") for tick in reversed(xs)]:
+        for x, text in [(across(tick), f"{tick:,.10g}") for tick in reversed(xs)]:
             if x + 46 < after:  # one that would touch the next is left out
                 self.line([(x, bottom), (x, top)], GRID)
                 self.text(x, bottom + 20, text, DIM, "middle")
@@ -89,7 +66,7 @@ class Drawing:
         self.text((left + right) / 2, bottom + 40, words, anchor="middle")
         ends = []  # where a label is, where its line ends, and what it says
         for server, label, points, dash in sorted(lines, key=lambda line: line[0].width):
-            places = [(across.at(x), up.at(y)) for x, y in sorted(points)]
+            places = [(across(x), up(y)) for x, y in sorted(points)]
             self.line(places, server.colour, server.width, dash)
             for x, y in places:
                 self.mark(x, y, server.colour, server.shape)
@@ -115,3 +92,23 @@ class Drawing:
             f'aria-label="{escape(self.title)}" font-family="DejaVu Sans, Verdana, sans-serif">',
             f"<style>{light}@media (prefers-color-scheme: dark){{{dark}}}</style>",
             *self.parts, "</svg>", ""])
+
+
+def axis(values, first, last, logarithmic):
+    """A function from values to places between first and last; and values that are good ticks."""
+    scale = math.log if logarithmic else float
+    # A logarithmic axis has no 0: it stands at the beginning, left of the first number.
+    low = min(filter(None, values)) / (4 if 0 in values else 1.2) if logarithmic else 0
+    high = max(values) * (1.2 if logarithmic else 1.05) or 1
+    tens = [10.0 ** ten for ten in range(-3, 10)]
+    if logarithmic:
+        ticks = [ten * step for ten in tens for step in (1, 2, 3, 5, 7) if low <= ten * step <= high]
+        ticks = ticks if len(ticks) <= 8 else [tick for tick in ticks if tick in tens]
+    else:
+        step = next(ten * step for ten in tens for step in (1, 2, 5) if ten * step * 8 > high)
+        ticks = [step * i for i in range(8) if step * i <= high]
+
+    def at(value):
+        part = (scale(max(value, low)) - scale(low)) / (scale(high) - scale(low))
+        return first + part * (last - first)
+    return at, ticks
