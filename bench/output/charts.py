@@ -5,7 +5,8 @@ from collections import defaultdict
 from results import disturbed, limit_of, number
 from svg import DIM, Drawing
 
-WAYS = {"is told": ("01", "05", "06", "07"), "asks everyone": ("02", "03", "04")}
+WAYS = dict.fromkeys(("01", "05", "06", "07"), ": is told")
+WAYS.update(dict.fromkeys(("02", "03", "04"), ": asks everyone"))
 
 
 class Charts:
@@ -29,17 +30,16 @@ class Charts:
         one = self.reference.split("-")[0]
         drawing.text(10, 54, f"CPU for one echo; {one} with nobody silent = 1", bold=True)
         drawing.text(10, 72, "both axes are logarithmic: each step multiplies", DIM)
-        drawing.curves(lines, "silent connections, beside 64 that talk", (True, True),
+        drawing.curves(lines, "silent connections, beside 64 that talk", True, True,
                        46, 400, 365, 88)
         drawing.text(610, 54, f"The same beside {most:,.0f} silent", bold=True)
         drawing.text(610, 72, "linear: the bars are to scale", DIM)
         bars, limits = [], {row["server"]: f"limit: {limit_of(row):,}"
                             for row in self.result.closed(active=64) if limit_of(row)}
         for server, label, points, _ in lines:
-            ways = [f": {way}" for way, chapters in WAYS.items() if server.heading in chapters]
             ratio = dict(points).get(most, 0)
             times = f"{ratio:.0f} times" if ratio >= 9.5 else f"{ratio:.2f}"
-            bars.append(("".join([label, *ways]), [(ratio, server.colour)],
+            bars.append((label + WAYS.get(server.heading, ""), [(ratio, server.colour)],
                          times if ratio else limits.get(server.name, "")))
         drawing.bars(bars, 610)
         return drawing
@@ -95,10 +95,9 @@ class Charts:
             server = names.get(backend if raw else row["loop"])
             if server and (raw or backend in ("epoll", "kqueue")):
                 label = backend if raw else f"{server.label}, {backend}"
-                its = {"server": server.name, "label": label, "us": 10 * number(row["seconds"])}
-                book = {"label": label + ", the book (2010)", "dash": "2 4",
-                        "us": 10 * number(row["book's_seconds"])}
-                rows += [defaultdict(str, row, **its), defaultdict(str, row, **{**its, **book})]
+                for column, book in ("seconds", ""), ("book's_seconds", ", the book (2010)"):
+                    rows.append(defaultdict(str, row, server=server.name, label=label + book,
+                                            us=10 * number(row[column]), dash=book and "2 4"))
         return self._curves(
             "Asking who is ready, one of N: no network",
             "CPU for write, wait, read: microseconds (logarithmic)",
@@ -120,7 +119,7 @@ class Charts:
         if lines:
             neighbours = " (other programs ran: not to be compared)" * any(map(disturbed, rows))
             drawing = Drawing(title + neighbours, note, 470)
-            drawing.curves(lines, words, logarithmic, 68, 610, 420, 60)
+            drawing.curves(lines, words, *logarithmic, 68, 610, 420, 60)
             return drawing
 
 

@@ -35,13 +35,14 @@ class Page:
                 name, words = parts[i].split(" ", 1)
                 parts[i] = getattr(self, name)(*words.split(": ", 1))
             if any(parts[1::2]):
-                first += "<section>" + "".join(parts)
+                first += "<section>" + "".join(part or "" for part in parts)
         return first
 
     def chart(self, name, words):
         path = self.result.directory / f"{name}.svg"
-        return f"<figure>\n{path.read_text(encoding='utf-8')}<figcaption>{words}</figcaption>" \
-            "</figure>" if path.exists() else ""
+        if path.exists():
+            drawing = path.read_text(encoding="utf-8")
+            return f"<figure>\n{drawing}<figcaption>{words}</figcaption></figure>"
 
     def facts(self, _):
         return "\n".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>"
@@ -51,7 +52,7 @@ class Page:
         """Any file but summary.csv, as it is. A column of numbers is set to the right."""
         table = self.result.tables.get(name)
         if not table or not table.rows:
-            return ""
+            return None
         columns = [(escape(column.replace("_", " ")), "count" if i and all(
             re.fullmatch(r"(-?\d+(\.\d*)?)?", row[column]) for row in table.rows) else "left",
             column) for i, column in enumerate(table.columns)]
@@ -69,29 +70,26 @@ class Page:
             if its == place:
                 key = row["active"], row["idle"], row["size"], row["percent"]
                 found.setdefault(key, []).append(row)
-        return self.earlier(self.result.tables["summary"]) + "".join(
-            self.measured(rows, columns, caption) for rows in found.values()) if found else ""
-
-    def measured(self, rows, columns, caption):
-        first = {name: number(text) for name, text in rows[0].items()
-                 if re.fullmatch(r"\d+(\.\d*)?", text)}
-        remarks = ["noise (A/A) {}".format(
-            f"{100 * first['noise']:.1f} %" if "noise" in first else "unknown")]
-        if "target_rate" in first:
-            remarks.append(f"{first['target_rate']:,.0f} a second asked of each")
-        if disturbed(rows[0]):
-            remarks.append(f"other programs used {first['other_cores']:.1f} cores: "
-                           "rates are not compared")
-        caption = caption if first["percent"] <= 100 else caption.split(", at ")[0]
-        caption = caption.format(s="s" * (first["active"] != 1), others=first["active"] - 1,
-                                 **first)
         columns = [re.fullmatch("(.*) = (.*) (.*)", column).groups()
                    for column in self.columns[columns].split(" | ")]
-        return self.wide(
-            f"{caption} <small>({', '.join(remarks)})</small>", columns, rows,
-            [f"The load generator itself: {short(number(row['generator_cpu_us']))} µs of CPU for "
-             f"one echo, beside {row['server']}." for row in rows
-             if row["server"] == self.result.reference and row["generator_cpu_us"]])
+        tables = [self.wide(self.caption(rows[0], caption), columns, rows, [
+            f"The load generator itself: {short(number(row['generator_cpu_us']))} µs of CPU for "
+            f"one echo, beside {row['server']}." for row in rows
+            if row["server"] == self.result.reference and row["generator_cpu_us"]])
+            for rows in found.values()]
+        return tables and self.earlier(self.result.tables["summary"]) + "".join(tables)
+
+    def caption(self, row, text):
+        its = {name: number(value) for name, value in row.items()
+               if re.fullmatch(r"\d+(\.\d*)?", value)}
+        text = text if its["percent"] <= 100 else text.split(", at ")[0]
+        text = text.format(s="s" * (its["active"] != 1), others=its["active"] - 1, **its)
+        noise = f"{100 * its['noise']:.1f} %" if "noise" in its else "unknown"
+        return "".join([
+            f"{text} <small>(noise (A/A) {noise}",
+            f", {its['target_rate']:,.0f} a second asked of each" if "target_rate" in its else "",
+            ", other programs used {other_cores:.1f} cores: rates are not compared".format(**its)
+            if disturbed(row) else "", ")</small>"])
 
     def earlier(self, table):
         """What a table of another run says of itself and the end of the page does not."""

@@ -47,12 +47,12 @@ class Drawing:
                 total += size
             self.text(at(total) + 7 * bool(total), y + 15.5, words, bold=bool(total))
 
-    def curves(self, lines, words, logarithmic, left, right, bottom, top):
-        """Lines with their labels at their ends; the widest lies on top. `logarithmic` says of the
-        two axes which are."""
-        xs, ys = [sorted({point[i] for line in lines for point in line[2]}) for i in (0, 1)]
-        across, _ = axis(xs, left, right, logarithmic[0])
-        up, ticks = axis(ys, bottom, top, logarithmic[1])
+    def curves(self, lines, words, log_x, log_y, left, right, bottom, top):
+        """Lines with their labels at their ends; the widest lies on top."""
+        points = [point for line in lines for point in line[2]]
+        xs = sorted({x for x, _ in points})
+        across, _ = axis(xs, left, right, log_x)
+        up, ticks = axis([y for _, y in points], bottom, top, log_y)
         for tick in ticks:
             self.line([(left, up(tick)), (right, up(tick))], GRID)
             self.text(left - 9, up(tick) + 4.5, f"{tick:,.10g}", DIM, "end")
@@ -102,7 +102,8 @@ def axis(values, first, last, logarithmic):
     high = max(values) * (1.2 if logarithmic else 1.05) or 1
     tens = [10.0 ** ten for ten in range(-3, 10)]
     if logarithmic:
-        ticks = [ten * step for ten in tens for step in (1, 2, 3, 5, 7) if low <= ten * step <= high]
+        steps = [ten * step for ten in tens for step in (1, 2, 3, 5, 7)]
+        ticks = [step for step in steps if low <= step <= high]
         ticks = ticks if len(ticks) <= 8 else [tick for tick in ticks if tick in tens]
     else:
         step = next(ten * step for ten in tens for step in (1, 2, 5) if ten * step * 8 > high)
