@@ -54,7 +54,7 @@ class Figures:
 
     def fact(self, key):
         """A line of the result's provenance; of the date, the day."""
-        fact = self.result.newest.fact(key) or MISSING
+        fact = self.result.facts.get(key) or MISSING
         return fact.split()[0] if key == "date" else fact
 
     def disturbed(self):

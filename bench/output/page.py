@@ -20,7 +20,7 @@ class Page:
     """A comment in a section of page.html says a method's name and, after it, its arguments."""
 
     def __init__(self, result):
-        self.result, self.newest = result, result.newest
+        self.result = result
         template = (pathlib.Path(__file__).parent / "page.html").read_text(encoding="utf-8")
         template = template.replace("@REFERENCE@", escape(result.reference))
         self.template, columns = template.split("\n<!-- columns")
@@ -46,7 +46,7 @@ class Page:
 
     def facts(self, _):
         return "\n".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>"
-                         for key, value in self.newest.facts)
+                         for key, value in self.result.facts.items())
 
     def table(self, name):
         """Any file but summary.csv, as it is. A column of numbers is set to the right."""
@@ -57,8 +57,7 @@ class Page:
             re.fullmatch(r"(-?\d+(\.\d*)?)?", row[column]) for row in table.rows) else "left",
             column) for i, column in enumerate(table.columns)]
         return self.earlier(table) + self.wide(
-            escape(table.fact("title")), columns, table.rows,
-            [value for key, value in table.notes if key == "note"])
+            escape(table.title), columns, table.rows, table.notes)
 
     def tables(self, which, caption):
         """The tables of summary.csv that belong to a section, one after the other."""
@@ -93,8 +92,8 @@ class Page:
 
     def earlier(self, table):
         """What a table of another run says of itself and the end of the page does not."""
-        facts = [": ".join(fact) for fact in table.facts
-                 if fact not in self.newest.facts and fact[0] != "random seed"]
+        facts = [f"{key}: {text}" for key, text in table.facts.items()
+                 if text != self.result.facts.get(key) and key != "random seed"]
         return facts and f'<p class="note">Of an earlier run: {escape("; ".join(facts))}.</p>' or ""
 
     def wide(self, caption, columns, rows, notes):

@@ -30,21 +30,17 @@ def limit_of(row):
         return int((said or re.search(r"(\d+)", row["trouble"]))[1])
 
 
-class Table:
+def table(path):
     """A CSV file: lines "# key: value" of notes and provenance, a header, and rows by its names."""
-
-    def __init__(self, path):
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        self.notes = []
-        while lines and lines[0].startswith("#"):
-            self.notes.append(tuple(lines.pop(0)[2:].rstrip("\n").split(": ", 1)))
-        reader = csv.DictReader(lines, restval="")
-        self.columns = reader.fieldnames
-        self.rows = [defaultdict(str, row) for row in reader]
-        self.facts = [note for note in self.notes if note[0] not in ("title", "note")]
-
-    def fact(self, key):
-        return dict(self.notes).get(key, "")
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    notes = []
+    while lines and lines[0].startswith("#"):
+        notes.append(tuple(lines.pop(0)[2:].rstrip("\n").split(": ", 1)))
+    reader = csv.DictReader(lines, restval="")
+    return SimpleNamespace(
+        columns=reader.fieldnames, rows=[defaultdict(str, row) for row in reader],
+        title=dict(notes).get("title", ""), notes=[text for key, text in notes if key == "note"],
+        facts={key: text for key, text in notes if key not in ("title", "note")})
 
 
 class Result:
@@ -53,30 +49,28 @@ class Result:
         if not self.directory.is_dir():
             raise Wrong(f"there is no directory {directory}")
         # slices.csv is megabytes, and summary.csv says what is in it.
-        self.tables = {path.stem: Table(path) for path in sorted(self.directory.glob("*.csv"))
+        self.tables = {path.stem: table(path) for path in sorted(self.directory.glob("*.csv"))
                        if path.stem != "slices"}
         # The directory may hold what several runs have left. The date is the one in the file: the
         # file's own is another one after a copy.
-        self.newest = max(self.tables.values(), key=lambda table: table.fact("date"), default=None)
-        if not self.newest or not self.newest.fact("date"):
+        self.facts = max((its.facts for its in self.tables.values() if "date" in its.facts),
+                         key=lambda facts: facts["date"], default=None)
+        if not self.facts:
             raise Wrong(f"nothing was measured in {directory}")
         self.summary = self.rows("summary")
-        self.servers = self._servers()
+        # bench/run leaves the list beside its tables.
+        paths = [self.directory / "servers.list", ROOT / "build/servers.list"]
+        lists = [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
+        if not lists:
+            raise Wrong(f"there is no list of servers, {paths[0]} or {paths[1]}")
+        rows = csv.DictReader(lists[0].lstrip("# ").splitlines(), delimiter="|")
+        self.servers = [SimpleNamespace(**{**row, "roles": row["roles"].split(",")})
+                        for row in rows]
         self.reference = next(
             server.name for server in self.servers if "reference" in server.roles)
 
     def rows(self, name):
         return self.tables[name].rows if name in self.tables else []
-
-    def _servers(self):
-        """The list that bench/run leaves beside its tables."""
-        paths = [self.directory / "servers.list", ROOT / "build/servers.list"]
-        for path in paths:
-            if path.is_file():
-                lines = path.read_text(encoding="utf-8").lstrip("# ").splitlines()
-                return [SimpleNamespace(**{**row, "roles": row["roles"].split(",")})
-                        for row in csv.DictReader(lines, delimiter="|")]
-        raise Wrong(f"there is no list of servers, {paths[0]} or {paths[1]}")
 
     def closed(self, server=None, active=None, idle=None):
         """Rows of the closed loop with messages of 64 bytes; None stands for any."""
