@@ -104,7 +104,7 @@ class Charts:
             "descriptors watched (logarithmic)", rows, "descriptors", "us", (True, True))
 
     def _lines(self, rows, x, y):
-        """A line is a server, a label, points, and dashes; two columns of the rows give them."""
+        """A line is a server, a label, points, and dashes. Two columns give its points."""
         lines = {}
         for server in self.servers:
             for row in rows:
@@ -124,7 +124,7 @@ class Charts:
 
 
 def write_charts(result):
-    """A chart that an earlier run has left there goes when this result cannot have it."""
+    """Writes all charts; a chart that an earlier run has left goes if this result has none."""
     for name in [name for name in vars(Charts) if not name.startswith("_")]:
         path = result.directory / f"{name}.svg"
         drawing = getattr(Charts(result), name)()

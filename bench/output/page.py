@@ -10,9 +10,9 @@ def short(value):
     return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
-FORMS = {  # how numbers are written, by the names that page.html has for it
+FORMS = {  # page.html calls the ways in which numbers are written by these names
     "short": short, "compared": short, "bytes": "{:,.0f}".format, "thousandths": "{:.3f}".format,
-    "percent": lambda share: f"{100 * share:.0f}", "permille": lambda share: f"{100 * share:.1f}",
+    "percent": lambda share: f"{100 * share:.0f}", "tenths": lambda share: f"{100 * share:.1f}",
     "MiB": lambda size: f"{size / 2 ** 20:.1f}"}
 
 
@@ -49,7 +49,7 @@ class Page:
                          for key, value in self.result.facts.items())
 
     def table(self, name):
-        """Any file but summary.csv, as it is. A column of numbers is set to the right."""
+        """Shows any file but summary.csv as it is. Columns of numbers are set to the right."""
         table = self.result.tables.get(name)
         if not table or not table.rows:
             return None
@@ -60,7 +60,7 @@ class Page:
             escape(table.title), columns, table.rows, table.notes)
 
     def tables(self, which, caption):
-        """The tables of summary.csv that belong to a section, one after the other."""
+        """Shows the tables of summary.csv that belong to a section."""
         place, columns = which.split()
         found = {}
         for row in self.result.summary:
@@ -91,13 +91,13 @@ class Page:
             if disturbed(row) else "", ")</small>"])
 
     def earlier(self, table):
-        """What a table of another run says of itself and the end of the page does not."""
+        """Says of a table of another run what the facts at the end of the page do not."""
         facts = [f"{key}: {text}" for key, text in table.facts.items()
                  if text != self.result.facts.get(key) and key != "random seed"]
         return facts and f'<p class="note">Of an earlier run: {escape("; ".join(facts))}.</p>' or ""
 
     def wide(self, caption, columns, rows, notes):
-        """A table. Of a column come its heading, and what `cell` is given."""
+        """A column is a heading, the form of its cells, and the name of its figure."""
         heads = [f'<th class="{form}">{heading}</th>' for heading, form, _ in columns]
         lines = [f"<tr>{''.join(heads)}</tr>"]
         for row in rows:

@@ -36,7 +36,7 @@ class Drawing:
                  transform=f"translate({x:.1f} {y:.1f})")
 
     def bars(self, bars, left):
-        """Of a bar come its name, its parts as sizes and colours, and words."""
+        """A bar has a name above it, parts with their sizes and colours, and words after it."""
         at, _ = axis([sum(size for size, _ in parts) for _, parts, _ in bars], left, 760, False)
         for i, (name, parts, words) in enumerate(bars):
             y, total = 98 + 40 * i, 0
@@ -48,7 +48,7 @@ class Drawing:
             self.text(at(total) + 7 * bool(total), y + 15.5, words, bold=bool(total))
 
     def curves(self, lines, words, log_x, log_y, left, right, bottom, top):
-        """Lines with their labels at their ends; the widest lies on top."""
+        """Draws lines with their labels at their ends; the widest line lies on top."""
         points = [point for line in lines for point in line[2]]
         xs = sorted({x for x, _ in points})
         across, _ = axis(xs, left, right, log_x)
@@ -58,13 +58,13 @@ class Drawing:
             self.text(left - 9, up(tick) + 4.5, f"{tick:,.10g}", DIM, "end")
         after = math.inf
         for x, text in [(across(tick), f"{tick:,.10g}") for tick in reversed(xs)]:
-            if x + 46 < after:  # one that would touch the next is left out
+            if x + 46 < after:  # a number that would touch the next is left out
                 self.line([(x, bottom), (x, top)], GRID)
                 self.text(x, bottom + 20, text, DIM, "middle")
                 after = x
         self.line([(left, top), (left, bottom), (right, bottom)], DIM)
         self.text((left + right) / 2, bottom + 40, words, anchor="middle")
-        ends = []  # where a label is, where its line ends, and what it says
+        ends = []  # the height that a label wants, the end of its line, its server, its words
         for server, label, points, dash in sorted(lines, key=lambda line: line[0].width):
             places = [(across(x), up(y)) for x, y in sorted(points)]
             self.line(places, server.colour, server.width, dash)
@@ -95,7 +95,7 @@ class Drawing:
 
 
 def axis(values, first, last, logarithmic):
-    """A function from values to places between first and last; and values that are good ticks."""
+    """Returns a function from values to places between first and last, and values for ticks."""
     scale = math.log if logarithmic else float
     # A logarithmic axis has no 0: it stands at the beginning, left of the first number.
     low = min(filter(None, values)) / (4 if 0 in values else 1.2) if logarithmic else 0
