@@ -12,7 +12,6 @@ WAYS.update(dict.fromkeys(("02", "03", "04"), ": asks everyone"))
 class Charts:
     """A method draws the chart of its name, or returns None when the result has not what it shows.
     The colours are those of the list in meson.build; a server without one is in no chart."""
-
     def __init__(self, result):
         self.result, self.reference = result, result.reference
         self.servers = [server for server in result.servers if server.colour]
@@ -21,8 +20,9 @@ class Charts:
             server.width = 3.5 if server.name == self.reference else 2
 
     def idle(self):
-        lines = [line for line in self._lines(self.result.against_silence(), "idle", "ratio")
-                 if "peer" not in line[0].roles]
+        lines = [(server, label + WAYS.get(server.heading, ""), points, dash) for
+                 server, label, points, dash in self._lines(
+                     self.result.against_silence(), "idle", "ratio") if "peer" not in server.roles]
         most = max((x for _, _, points, _ in lines for x, _ in points), default=0)
         if not most:
             return None
@@ -31,17 +31,17 @@ class Charts:
         drawing.text(10, 54, f"CPU for one echo; {one} with nobody silent = 1", bold=True)
         drawing.text(10, 72, "both axes are logarithmic: each step multiplies", DIM)
         drawing.curves(lines, "silent connections, beside 64 that talk", True, True,
-                       46, 400, 365, 88)
-        drawing.text(610, 54, f"The same beside {most:,.0f} silent", bold=True)
-        drawing.text(610, 72, "linear: the bars are to scale", DIM)
+                       46, 325, 365, 88)
+        drawing.text(640, 54, f"Beside {most:,.0f} silent", bold=True)
+        drawing.text(640, 72, "linear: the bars are to scale", DIM)
         bars, limits = [], {row["server"]: f"limit: {limit_of(row):,}"
                             for row in self.result.closed(active=64) if limit_of(row)}
         for server, label, points, _ in lines:
             ratio = dict(points).get(most, 0)
             times = f"{ratio:.0f} times" if ratio >= 9.5 else f"{ratio:.2f}"
-            bars.append((label + WAYS.get(server.heading, ""), [(ratio, server.colour)],
+            bars.append((server.label, [(ratio, server.colour)],
                          times if ratio else limits.get(server.name, "")))
-        drawing.bars(bars, 610)
+        drawing.bars(bars, 640)
         return drawing
 
     def throughput(self):
@@ -128,7 +128,6 @@ def write_charts(result):
     for name in [name for name in vars(Charts) if not name.startswith("_")]:
         path = result.directory / f"{name}.svg"
         drawing = getattr(Charts(result), name)()
-        if drawing:
-            path.write_text(drawing.svg(name), encoding="utf-8")
-        elif path.exists():
+        path.write_text(drawing.svg(name) if drawing else "", encoding="utf-8")
+        if not drawing:
             path.unlink()

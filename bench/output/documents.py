@@ -1,15 +1,12 @@
-"""The figures within the documents: a method of Figures for each.
-
-In a document <!-- bench NAME ARGUMENT... --> ... <!-- /bench --> encloses what is replaced by a
-figure: within a line, or, after a line break, as lines of their own. A marker right after a
-backtick is an example and stays.
-"""
+"""The figures within the documents: a method of Figures for each. In a document <!-- bench NAME
+ARGUMENT... --> ... <!-- /bench --> encloses what is replaced by a figure: within a line, or, after
+a line break, as lines of their own. A marker right after a backtick is an example and stays."""
 import re
 import shlex
 from itertools import zip_longest
 from statistics import median
 
-from results import Wrong, disturbed, limit_of, number
+from results import Wrong, limit_of, number
 
 CONDITIONS = {"1 talking": (1, 0), "64 talking": (64, 0), "1,000 talking": (1000, 0),
               "64, and 1,000 silent": (64, 1000), "64, and 10,000 silent": (64, 10000)}
@@ -31,8 +28,7 @@ class Figures:
         return MISSING
 
     def silent(self, server, what):
-        """What a server takes for a silent client: bytes in the process; KiB with those of the
-        kernel's stacks; per cent of a core while nobody talks."""
+        """For a silent client: bytes in the process, KiB with the kernel's stacks, or % of a core."""
         columns, unit = {"bytes": (["user_B"], 1), "KiB": (["user_B", "kernel_stacks_B"], 1024),
                          "busy": (["CPU_ms_a_second"], 10)}[what]
         row = self.result.fullest().get(server)
@@ -56,12 +52,6 @@ class Figures:
         """A line of the result's provenance; of the date, the day."""
         fact = self.result.facts.get(key) or MISSING
         return fact.split()[0] if key == "date" else fact
-
-    def disturbed(self):
-        """In how many of the tables other programs used more than 0.2 core."""
-        tables = {tuple(row[name] for name in ("mode", "active", "idle", "size", "percent")):
-                  disturbed(row) for row in self.result.summary}
-        return f"{sum(tables.values())} of its {len(tables)}"
 
     def ratios(self, role="compared"):
         """The CPU of an echo of the servers with a role; libraries stand beside 05 and 07."""

@@ -18,7 +18,6 @@ FORMS = {  # page.html calls the ways in which numbers are written by these name
 
 class Page:
     """A comment in a section of page.html says a method's name and, after it, its arguments."""
-
     def __init__(self, result):
         self.result = result
         template = (pathlib.Path(__file__).parent / "page.html").read_text(encoding="utf-8")
@@ -27,16 +26,15 @@ class Page:
         self.columns = dict(line.split(": ", 1) for line in columns.splitlines()[1:-1])
 
     def text(self):
+        return re.sub("<section>.*?</section>", self.section, self.template, flags=re.S)
+
+    def section(self, found):
         """A section that asks for charts and tables, and gets none, is left out."""
-        first, *sections = self.template.split("<section>")
-        for section in sections:
-            parts = re.split("<!-- (.*?) -->", section)
-            for i in range(1, len(parts), 2):
-                name, words = parts[i].split(" ", 1)
-                parts[i] = getattr(self, name)(*words.split(": ", 1))
-            if any(parts[1::2]):
-                first += "<section>" + "".join(part or "" for part in parts)
-        return first
+        parts = re.split("<!-- (.*?) -->", found[0])
+        for i in range(1, len(parts), 2):
+            name, words = parts[i].split(" ", 1)
+            parts[i] = getattr(self, name)(*words.split(": ", 1)) or ""
+        return "".join(parts) if any(parts[1::2]) else ""
 
     def chart(self, name, words):
         path = self.result.directory / f"{name}.svg"

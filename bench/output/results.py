@@ -5,7 +5,6 @@ import re
 from collections import defaultdict
 from types import SimpleNamespace
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 WHERE = "{mode}, {active} active, {idle} idle, {size} bytes"  # names a table of summary.csv
 
 
@@ -19,8 +18,7 @@ def number(text):
 
 
 def disturbed(row):
-    """Did other programs use so much of the cores that rates and latencies are not compared?"""
-    return number(row["other_cores"]) > 0.2
+    return number(row["other_cores"]) > 0.2  # then rates and latencies are not compared
 
 
 def limit_of(row):
@@ -51,19 +49,17 @@ class Result:
         # slices.csv is megabytes, and summary.csv says what is in it.
         self.tables = {path.stem: table(path) for path in sorted(self.directory.glob("*.csv"))
                        if path.stem != "slices"}
-        # The directory may hold what several runs have left. The date is the one in the file: the
-        # file's own is another one after a copy.
+        # Several runs may have left files here. The date is the one within a file.
         self.facts = max((its.facts for its in self.tables.values() if "date" in its.facts),
                          key=lambda facts: facts["date"], default=None)
         if not self.facts:
             raise Wrong(f"nothing was measured in {directory}")
         self.summary = self.rows("summary")
-        # bench/run leaves the list beside its tables.
-        paths = [self.directory / "servers.list", ROOT / "build/servers.list"]
-        lists = [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
-        if not lists:
-            raise Wrong(f"there is no list of servers, {paths[0]} or {paths[1]}")
-        rows = csv.DictReader(lists[0].lstrip("# ").splitlines(), delimiter="|")
+        listed = self.directory / "servers.list"  # bench/run leaves it beside its tables
+        if not listed.is_file():
+            raise Wrong(f"there is no list of servers, {listed}")
+        rows = csv.DictReader(listed.read_text(encoding="utf-8").lstrip("# ").splitlines(),
+                              delimiter="|")
         self.servers = [SimpleNamespace(**{**row, "roles": row["roles"].split(",")})
                         for row in rows]
         self.reference = next(
@@ -85,8 +81,7 @@ class Result:
 
     def against_silence(self):
         """The rows with 64 talking, and as `ratio` the CPU of an echo where the reference with
-        nobody silent is 1. Both come from the same rounds: microseconds of different tables are
-        those of different minutes."""
+        nobody silent is 1: in the same rounds, for other tables are of other minutes."""
         rows = [row for row in self.closed(active=64) if row["cpu_ratio"]]
         silence = {row["idle"]: number(row["cpu_ratio"]) for row in rows
                    if row["server"] == self.reference + " (none silent)" and not row["trouble"]}

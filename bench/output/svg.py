@@ -1,8 +1,5 @@
-"""Draws axes, lines with labels, marks and bars as SVG.
-
-A colour is a string of two: one for light pages, and one for dark pages. An element has the class
-of its colour, and the style says what that is on either page.
-"""
+"""Draws axes, lines with labels, marks and bars as SVG. A colour is a string of two, one for light
+and one for dark pages: an element has its class, and the style says what that is on either page."""
 import math
 from html import escape
 
