@@ -28,7 +28,7 @@ class Figures:
         return MISSING
 
     def silent(self, server, what):
-        """For a silent client: bytes in the process, KiB with the kernel's stacks, or % of a core."""
+        """Of a silent client: bytes in the process, KiB with the kernel's stacks, % of a core."""
         columns, unit = {"bytes": (["user_B"], 1), "KiB": (["user_B", "kernel_stacks_B"], 1024),
                          "busy": (["CPU_ms_a_second"], 10)}[what]
         row = self.result.fullest().get(server)
