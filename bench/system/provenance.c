@@ -14,6 +14,8 @@
 #define BENCH_SOURCE "."
 #endif
 
+enum { COMMAND_TEXT = 4096 + 256 }; /* a path of the source is in one */
+
 void provenance_add(struct provenance *provenance, const char *key, const char *format, ...)
 {
     if (provenance->count == FACT_MAX)
@@ -26,10 +28,12 @@ void provenance_add(struct provenance *provenance, const char *key, const char *
     va_end(arguments);
 }
 
-/* The first line that a command prints, or `otherwise`. */
+/* The first line that a command prints, or `otherwise`. What a machine lacks is no message. */
 static const char *ask(const char *command, char *line, size_t size, const char *otherwise)
 {
-    FILE *pipe = popen(command, "r");
+    char quiet[COMMAND_TEXT];
+    snprintf(quiet, sizeof quiet, "exec 2>/dev/null\n%s", command);
+    FILE *pipe = popen(quiet, "r");
     line[0] = '\0';
     if (pipe) {
         if (!fgets(line, (int)size, pipe))
@@ -49,7 +53,7 @@ static void add_answer(struct provenance *provenance, const char *key, const cha
 #ifdef __linux__
 
 #define KERNEL_OPTION(name)                                                                        \
-    "{ zcat /proc/config.gz || cat \"/boot/config-$(uname -r)\"; } 2>/dev/null | "                 \
+    "{ zcat /proc/config.gz || cat \"/boot/config-$(uname -r)\"; } | "                             \
     "sed -n 's/^# \\(" name "\\) is not set/no/p; s/^" name "=//p'"
 
 static void add_kernel(struct provenance *provenance)
@@ -70,8 +74,8 @@ static void add_kernel(struct provenance *provenance)
 
 static void add_kernel(struct provenance *provenance)
 {
-    add_answer(provenance, "processor", "sysctl -n machdep.cpu.brand_string hw.model 2>/dev/null");
-    add_answer(provenance, "congestion control", "sysctl -n net.inet.tcp.cc.algorithm 2>/dev/null");
+    add_answer(provenance, "processor", "sysctl -n machdep.cpu.brand_string hw.model");
+    add_answer(provenance, "congestion control", "sysctl -n net.inet.tcp.cc.algorithm");
 }
 
 #endif
@@ -101,7 +105,7 @@ void provenance_collect(struct provenance *provenance, const struct machine *mac
     provenance_add(provenance, "date", "%s", date);
     add_answer(provenance, "commit",
                "GIT_OPTIONAL_LOCKS=0 git -C '" BENCH_SOURCE
-               "' describe --always --dirty --abbrev=12 2>/dev/null");
+               "' describe --always --dirty --abbrev=12");
     if (uname(&system) == 0)
         provenance_add(provenance, "kernel", "%s %s %s", system.sysname, system.release,
                        system.machine);

@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* A reader of RFC 4180, written from the RFC and not from the writer: splits one record of `text`
@@ -296,4 +297,34 @@ Test(report, the_reference_without_silent_clients_has_a_row_only_beside_some)
     record.conditions[0].idle = 0;
     cr_assert_null(strstr(reported(&record, 0), "my \"own\""));
     cr_assert_null(strstr(written(results_summary, &record), "my \"\"own\"\""));
+}
+
+static const char *value_of(const struct provenance *provenance, const char *key)
+{
+    for (int i = 0; i < provenance->count; i++) {
+        if (strcmp(provenance->facts[i].key, key) == 0)
+            return provenance->facts[i].value;
+    }
+    return "";
+}
+
+/* Without a single command, as on a machine that lacks what the commands ask. */
+Test(provenance, what_a_machine_lacks_is_unknown_and_no_message)
+{
+    struct machine machine = {-1, -1, 20000};
+    struct provenance provenance;
+    char said[256] = "";
+    FILE *file = tmpfile();
+    int before = dup(STDERR_FILENO);
+    cr_assert(file && before >= 0);
+    dup2(fileno(file), STDERR_FILENO);
+    setenv("PATH", "/nonexistent", 1);
+    provenance_collect(&provenance, &machine);
+    dup2(before, STDERR_FILENO);
+    cr_assert_str_eq(value_of(&provenance, "processor"), "unknown");
+    cr_assert_str_eq(value_of(&provenance, "congestion control"), "unknown");
+    rewind(file);
+    cr_assert_eq(fread(said, 1, sizeof said - 1, file), 0, "%s", said);
+    fclose(file);
+    close(before);
 }
