@@ -213,7 +213,7 @@ static int compare(const struct options *options, struct record *record, const c
         return fail(options->out);
     if (interrupted)
         printf("Interrupted: this is what was measured until then.\n");
-    printf("Also in %s: a CSV file for every kind of table.\n", options->out);
+    printf("The figures are in %s, as CSV files.\n", options->out);
     return interrupted ? 130 : 0;
 }
 

@@ -139,7 +139,8 @@ static enum load_end warm_up(struct contender *c, const struct turn *turn)
 {
     enum load_mode mode = c->condition->mode;
     server_resume(c->server);
-    c->load.mode = mode == LOAD_RATE ? LOAD_CLOSED : mode; /* an open loop needs no warm-up */
+    c->load.mode =
+        mode == LOAD_RATE ? LOAD_CLOSED : mode; /* an open loop is warmed up by a closed one */
     c->load.rate = turn->rate;
     enum load_end end = load_run(&c->load, turn->warm_up, NULL);
     server_settle(c->server);

@@ -34,7 +34,7 @@ static void print_help(void)
         "                       allows (20 s a table)\n"
         "  --noise PERCENT      a table whose A/A control is noisier than that goes on, for up to\n"
         "                       three times its time\n"
-        "  --quick              under 20 seconds, wider error bars\n"
+        "  --quick              about 20 seconds, wider error bars\n"
         "  --out DIR            where the CSV files go (bench-results)\n"
         "  --any-build          measure a debug or sanitizer build all the same\n"
         "  --help\n",
@@ -68,7 +68,7 @@ static int take_scenario(struct options *options, const char *name)
         if (!all)
             return 0;
     }
-    return all ? 0 : wrong("no such scenario", name);
+    return all ? 0 : wrong("no such scenario (--servers chooses servers)", name);
 }
 
 static int take_option(struct options *options, int option, const char *value)
@@ -119,6 +119,26 @@ static int take_option(struct options *options, int option, const char *value)
     }
 }
 
+/* getopt_long() would take --ou for --out, but bench/run, which reads --out too, would not. Returns
+ * the first option that is no whole name, or NULL. */
+static const char *abbreviated(const struct option *known, char **argv)
+{
+    for (; *argv; argv++) {
+        size_t length = strcspn(*argv, "=");
+        const struct option *option = known;
+        if (strncmp(*argv, "--", 2) != 0 || length == 2)
+            continue;
+        while (option->name && (strlen(option->name) != length - 2 ||
+                                strncmp(option->name, *argv + 2, length - 2) != 0))
+            option++;
+        if (!option->name)
+            return *argv;
+        if (option->has_arg == required_argument && (*argv)[length] == '\0' && argv[1])
+            argv++;
+    }
+    return NULL;
+}
+
 int options_parse(struct options *options, int argc, char **argv)
 {
     static const struct option known[] = {
@@ -138,6 +158,9 @@ int options_parse(struct options *options, int argc, char **argv)
     };
     memset(options, 0, sizeof *options);
     options->out = "bench-results";
+    const char *unknown = abbreviated(known, argv + 1);
+    if (unknown)
+        return wrong("no such option", unknown);
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         int stop = take_option(options, option, optarg);

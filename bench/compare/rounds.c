@@ -74,7 +74,7 @@ static bool time_for_another(const struct rounds *rounds, int round)
         return true;
     if (round < MAX_ROUNDS && clock_now() < rounds->until)
         return true;
-    rounds->result->rounds = round;
+    rounds->result->rounds = round; /* noise_of() counts the rounds that have begun */
     return rounds->run->noise > 0 && round < LONGER * MAX_ROUNDS && clock_now() < rounds->longest &&
            noise_of(rounds->run->record, rounds->index) > rounds->run->noise;
 }
@@ -162,8 +162,8 @@ static uint64_t share_of(const struct run *run, int condition)
     return (run->deadline - now - setup) / (uint64_t)(record->condition_count - condition);
 }
 
-/* When connecting took longer than expected, the rounds lose that time, but no more than half of
- * theirs: then they end later. */
+/* When connecting took longer than expected, the rounds lose that time. But they keep at least half
+ * of their share, and then end later. */
 static void set_ends(struct rounds *rounds, uint64_t began, uint64_t share)
 {
     uint64_t setup = expected_setup(rounds->run->record, rounds->index) - MILLISECONDS(STOPPING_MS);

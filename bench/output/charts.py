@@ -26,9 +26,10 @@ class Charts:
         most = max((x for _, _, points, _ in lines for x, _ in points), default=0)
         if not most:
             return None
-        drawing = Drawing("What a silent connection costs", "", max(420, 90 + 40 * len(lines)))
-        one = self.reference.split("-")[0]
-        drawing.text(10, 54, f"CPU for one echo; {one} with nobody silent = 1", bold=True)
+        drawing = Drawing("What a silent connection costs" + " (other programs ran)" * any(
+            map(disturbed, self.result.closed(active=64))), "", max(420, 90 + 40 * len(lines)))
+        what = f"CPU for one echo; {self.reference.split('-')[0]} with nobody silent = 1"
+        drawing.text(10, 54, what, bold=True)
         drawing.text(10, 72, "both axes are logarithmic: each step multiplies", DIM)
         drawing.curves(lines, "silent connections, beside 64 that talk", True, True,
                        46, 325, 365, 88)

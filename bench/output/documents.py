@@ -5,7 +5,6 @@ import re
 import shlex
 from itertools import zip_longest
 from statistics import median
-
 from results import Wrong, limit_of, number
 
 CONDITIONS = {"1 talking": (1, 0), "64 talking": (64, 0), "1,000 talking": (1000, 0),

@@ -2,7 +2,6 @@
 import pathlib
 import re
 from html import escape
-
 from results import disturbed, number
 
 
@@ -85,7 +84,8 @@ class Page:
         return "".join([
             f"{text} <small>(noise (A/A) {noise}",
             f", {its['target_rate']:,.0f} a second asked of each" if "target_rate" in its else "",
-            ", other programs used {other_cores:.1f} cores: rates are not compared".format(**its)
+            ", other programs used {other_cores:.1f} cores: rates are not compared, "
+            "threads and busy polling look worse".format(**its)
             if disturbed(row) else "", ")</small>"])
 
     def earlier(self, table):

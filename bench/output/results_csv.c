@@ -65,7 +65,10 @@ static double if_known(bool known, double value)
 static void condition_columns(struct line *line, const struct condition *c,
                               const struct server *server)
 {
-    static const char *const modes[] = {"closed", "churn", "fairness", "rate"};
+    static const char *const modes[] = {[LOAD_CLOSED] = "closed",
+                                        [LOAD_CHURN] = "churn",
+                                        [LOAD_FAIR] = "fairness",
+                                        [LOAD_RATE] = "rate"};
     text(line, "mode", modes[c->mode]);
     number(line, "active", c->active, 0);
     number(line, "idle", c->idle, 0);

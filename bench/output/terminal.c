@@ -225,6 +225,7 @@ void terminal_legend(FILE *file, const struct record *record)
         "\n* %s is the reference. Each round divides the others' CPU per echo by its own; shown\n"
         "are the median of these ratios and its 95 %% interval (below six rounds: the range).\n"
         "= is no difference: within the noise of its table, or with 1 inside its interval.\n"
-        "Ratios come out nearly the same when run again. Microseconds, rates and maxima do not.\n",
+        "Where the noise is small, ratios come out nearly the same when run again. Microseconds,\n"
+        "rates and maxima do not.\n",
         reference >= 0 ? record->servers[reference].name : "The first row");
 }

@@ -5,8 +5,8 @@
 
 #include "probes/probe.h"
 
+#include "output/probe_table.h"
 #include "output/progress.h"
-#include "output/table.h"
 #include "system/clock.h"
 #include "system/interrupt.h"
 

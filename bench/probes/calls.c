@@ -4,8 +4,8 @@
 #include "probes/probe.h"
 
 #include "load/load.h"
+#include "output/probe_table.h"
 #include "output/progress.h"
-#include "output/table.h"
 #include "system/clock.h"
 #include "system/interrupt.h"
 #include "system/process.h"

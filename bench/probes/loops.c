@@ -3,8 +3,8 @@
 
 #include "probes/probe.h"
 
+#include "output/probe_table.h"
 #include "output/progress.h"
-#include "output/table.h"
 #include "record/summary.h"
 #include "system/interrupt.h"
 

@@ -5,8 +5,8 @@
 
 #include "load/idle_clients.h"
 #include "load/load.h"
+#include "output/probe_table.h"
 #include "output/progress.h"
-#include "output/table.h"
 #include "system/clock.h"
 #include "system/interrupt.h"
 #include "system/process.h"

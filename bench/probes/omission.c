@@ -9,8 +9,8 @@
 #include "probes/probe.h"
 
 #include "load/load.h"
+#include "output/probe_table.h"
 #include "output/progress.h"
-#include "output/table.h"
 #include "system/clock.h"
 
 #include <signal.h>

@@ -2,7 +2,7 @@
 #define BENCH_PROBE_H
 
 #include "numbers/list.h"
-#include "output/table.h"
+#include "output/probe_table.h"
 #include "system/machine.h"
 #include "system/server.h"
 

@@ -4,7 +4,7 @@
 #include "load/idle_clients.h"
 #include "load/load.h"
 #include "load/pattern.h"
-#include "output/table.h"
+#include "output/probe_table.h"
 #include "record/summary.h"
 #include "system/clock.h"
 #include "system/interrupt.h"

@@ -72,6 +72,18 @@ Test(options, all_is_every_scenario)
     cr_assert_eq(options.scenarios.count, scenario_count);
 }
 
+/* bench/run reads some options, too, and knows whole names only. */
+Test(options, no_option_is_abbreviated)
+{
+    static char *wrong[] = {"compare", "--ou", "results", NULL};
+    static char *right[] = {"compare", "--server", "--ou", "--out=results", "--quick", NULL};
+    struct options options;
+    cr_assert_eq(options_parse(&options, 3, wrong), 3);
+    cr_assert_eq(options_parse(&options, 5, right), 0);
+    cr_assert_str_eq(options.out, "results");
+    cr_assert_str_eq(options.extra[0], "--ou", "the word after --server is a program");
+}
+
 Test(roster, all_is_every_server)
 {
     static struct server servers[ROSTER_MAX];

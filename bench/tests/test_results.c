@@ -1,6 +1,6 @@
 /* The files that are written, and the tables of the terminal. */
+#include "output/probe_table.h"
 #include "output/results_csv.h"
-#include "output/table.h"
 #include "output/terminal.h"
 #include "system/interrupt.h"
 

@@ -1,5 +1,5 @@
-#ifndef BENCH_TABLE_H
-#define BENCH_TABLE_H
+#ifndef BENCH_PROBE_TABLE_H
+#define BENCH_PROBE_TABLE_H
 
 #include "system/provenance.h"
 #include "system/server.h"

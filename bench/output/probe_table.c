@@ -1,4 +1,4 @@
-#include "output/table.h"
+#include "output/probe_table.h"
 
 #include "output/csv.h"
 #include "system/interrupt.h"
