@@ -57,6 +57,18 @@ static int take_list(const char *name, const char *text, int min, int max, struc
     return wrong(what, text);
 }
 
+static int take_number(const char *name, const char *text, int max, int *number)
+{
+    struct list one;
+    char what[96];
+    if (list_parse(text, 1, max, &one) && one.count == 1) {
+        *number = one.values[0];
+        return 0;
+    }
+    snprintf(what, sizeof what, "%s wants a number from 1 to %d, not", name, max);
+    return wrong(what, text);
+}
+
 static int take_scenario(struct options *options, const char *name)
 {
     bool all = strcmp(name, "all") == 0;
@@ -73,7 +85,7 @@ static int take_scenario(struct options *options, const char *name)
 
 static int take_option(struct options *options, int option, const char *value)
 {
-    struct list one;
+    int percent;
     switch (option) {
     case 's':
         options->servers = value;
@@ -92,14 +104,11 @@ static int take_option(struct options *options, int option, const char *value)
     case 'R':
         return take_list("--rate", value, 1, 10000000, &options->rate);
     case 'r':
-        if (!list_parse(value, 1, 100000, &one) || one.count != 1)
-            return wrong("--rounds wants a number from 1 to 100000, not", value);
-        options->rounds = one.values[0];
-        return 0;
+        return take_number("--rounds", value, 100000, &options->rounds);
     case 'n':
-        if (!list_parse(value, 1, 100, &one) || one.count != 1)
-            return wrong("--noise wants a number from 1 to 100, not", value);
-        options->noise = one.values[0] / 100.0;
+        if (take_number("--noise", value, 100, &percent) != 0)
+            return USAGE;
+        options->noise = percent / 100.0;
         return 0;
     case 'q':
         options->quick = true;
