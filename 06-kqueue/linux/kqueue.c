@@ -14,6 +14,7 @@
  * Read it from top to bottom: kqueues, knotes, the filters one after the other, then kevent(). */
 #define _GNU_SOURCE
 #include "sys/event.h"
+#include "tell.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -1415,8 +1416,8 @@ static bool time_valid(const struct timespec *t)
     return !t || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
 }
 
-int kevent(int fd, const struct kevent *changelist, int nchanges, struct kevent *eventlist,
-           int nevents, const struct timespec *timeout)
+static int change_and_collect(int fd, const struct kevent *changelist, int nchanges,
+                              struct kevent *eventlist, int nevents, const struct timespec *timeout)
 {
     if (nchanges < 0 || nevents < 0) {
         errno = EINVAL;
@@ -1437,5 +1438,16 @@ int kevent(int fd, const struct kevent *changelist, int nchanges, struct kevent 
         }
     }
     kq_put(kq);
+    return n;
+}
+
+int kevent(int fd, const struct kevent *changelist, int nchanges, struct kevent *eventlist,
+           int nevents, const struct timespec *timeout)
+{
+    if (!telling)
+        return change_and_collect(fd, changelist, nchanges, eventlist, nevents, timeout);
+    tell_begins(fd, changelist, nchanges, nevents, timeout);
+    int n = change_and_collect(fd, changelist, nchanges, eventlist, nevents, timeout);
+    tell_returns(fd, eventlist, n);
     return n;
 }

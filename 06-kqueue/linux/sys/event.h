@@ -7,9 +7,12 @@
  * about kqueue. The layer has one purpose: you can read, run and change chapter 06 without a BSD.
  * The same source compiles on FreeBSD and macOS.
  *
- * A program includes <sys/event.h> as it would there, and is linked with kqueue.c: these two files
- * are all. KQUEUE_OVER_EPOLL is defined by this header alone, so that a program can tell. The names
- * and numbers are those of FreeBSD.
+ * A program includes <sys/event.h> as it would there, and is linked with kqueue.c, which includes
+ * tell.h: these three files are all. KQUEUE_OVER_EPOLL is defined by this header alone, so that a
+ * program can tell. The names and numbers are those of FreeBSD.
+ *
+ * If the environment variable KQUEUE_TRACE is set and not empty, strace sees what goes into each
+ * kevent() call and what comes out: tell.h shows the texts.
  *
  * WHAT MAPS TO WHAT
  *   kqueue()       one epoll instance, R, whose descriptor is the kqueue; a second one, W, inside
