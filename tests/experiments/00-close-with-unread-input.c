@@ -1,8 +1,8 @@
 /* close() with unread input destroys what was sent.
  *
  * A server has sent all it owes and closes. If the client had sent one more byte that was not read,
- * the kernel answers with RST in place of FIN (RFC 1122, 4.2.2.13), and the client's kernel throws
- * away what it had received. That is why a server that stops reads on until the client's FIN.
+ * the kernel answers with RST in place of FIN (RFC 1122, 4.2.2.13), and throws away what it has not
+ * delivered yet. That is why a server that stops reads on until the client's FIN.
  *
  * Expect:
  *   a byte was left unread: the client got <n> of <n> bytes, then: Connection reset by peer
@@ -10,22 +10,14 @@
  */
 #include "experiment.h"
 
-/* Sends until the kernel takes no more. */
-static long fill(int fd)
-{
-    static const char bytes[65536];
-    long total = 0;
-    for (ssize_t sent; (sent = send(fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0;)
-        total += sent;
-    return total;
-}
+static char bytes[64 * 1024 * 1024]; /* more than the kernel takes */
 
+/* Reads to the end, or to the reset. */
 static long drain(int fd, bool *reset)
 {
-    static char bytes[65536];
     long total = 0;
     ssize_t got;
-    while ((got = recv(fd, bytes, sizeof bytes, 0)) > 0)
+    while ((got = recv(fd, bytes, sizeof bytes, MSG_WAITALL)) > 0)
         total += got;
     *reset = got < 0;
     return total;
@@ -37,14 +29,19 @@ static void server_closes(bool reads_first)
     bool reset;
     char byte;
 
+    scene(reads_first ? "nothing left unread" : "one byte was left unread");
     if (write(pair.client, "x", 1) != 1)
         err(1, "write");
     await_bytes(pair.server, 1);
-    long owed = fill(pair.server);
+    long owed = send(pair.server, bytes, sizeof bytes, MSG_DONTWAIT);
     if (reads_first && read(pair.server, &byte, 1) != 1)
         err(1, "read");
-    expect(close(pair.server) == 0, "close() says nothing of it");
+    int closed = close(pair.server);
+    if (!reads_first)
+        mark("kernel: drops what has not arrived");
     long got = drain(pair.client, &reset);
+    scene_end();
+    expect(closed == 0, "close() says nothing of it");
     printf("%s: the client got %ld of %ld bytes, then: %s\n",
            reads_first ? "nothing left unread" : "a byte was left unread", got, owed,
            reset ? strerror(ECONNRESET) : "end of file");

@@ -39,12 +39,15 @@ static int watch(int epoll, int operation, int fd, uint32_t events)
     return epoll_ctl(epoll, operation, fd, &event);
 }
 
-static struct pair start(int *epoll, uint32_t events)
+static struct pair start(const char *name, int *epoll, uint32_t events)
 {
-    static const char bytes[4096];
+    char bytes[4096];
     struct pair pair = connection();
     *epoll = epoll_create1(0);
     echoed = 0;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = "abcd"[i / 1024];
+    scene(name);
     if (watch(*epoll, EPOLL_CTL_ADD, pair.server, events) < 0 ||
         write(pair.client, bytes, sizeof bytes) != sizeof bytes)
         err(1, "start");
@@ -55,20 +58,26 @@ static struct pair start(int *epoll, uint32_t events)
 int main(void)
 {
     int epoll;
-    start(&epoll, EPOLLIN);
+    struct pair pair = start("level-triggered", &epoll, EPOLLIN);
     int level = serve(epoll);
+    scene_end();
+    close(pair.client);
+    close(pair.server);
+    close(epoll);
     printf("level-triggered: %d events, %d of 4096 bytes echoed\n", level, echoed);
     expect(level == 4 && echoed == 4096, "a level is reported while it lasts");
 
-    struct pair pair = start(&epoll, EPOLLIN | EPOLLET);
-    int edge = serve(epoll);
-    printf("edge-triggered:  %d event, %d of 4096 bytes echoed, then silence\n", edge, echoed);
-    expect(edge == 1 && echoed == 1024, "an edge is reported once");
-
+    pair = start("edge-triggered", &epoll, EPOLLIN | EPOLLET);
+    int edge = serve(epoll), echoed_by_edge = echoed;
+    mark("kernel: the rest waits: no new edge");
     if (write(pair.client, "x", 1) != 1)
         err(1, "write");
     await_bytes(pair.server, 3073);
     int more = serve(epoll);
+    scene_end();
+    printf("edge-triggered:  %d event, %d of 4096 bytes echoed, then silence\n", edge,
+           echoed_by_edge);
+    expect(edge == 1 && echoed_by_edge == 1024, "an edge is reported once");
     printf("one more byte from the client: %d event, %d of 4097\n", more, echoed);
     watch(epoll, EPOLL_CTL_MOD, pair.server, EPOLLIN | EPOLLET);
     int modified = serve(epoll);

@@ -27,9 +27,11 @@
 #include <sys/wait.h>
 
 enum { WORKERS = 8, CLIENTS = 100, NEARLY_ALL = 95, AN_EIGHTH = 15 };
+enum { DRAWN = 4, LATE_MS = 50 }; /* for a picture: fewer processes, and one client */
 enum how { ONE_LISTENER, EXCLUSIVE, REUSEPORT, BLOCKING };
 
-static atomic_int *accepted; /* by each worker; the memory is shared */
+/* By each worker; the memory is shared. */
+static atomic_int *accepted, *returned; /* clients; calls of epoll_wait() */
 
 struct worker {
     pid_t pid;
@@ -37,9 +39,11 @@ struct worker {
     long switches; /* how often it has gone to sleep */
 };
 
-static void work(int number, int listener, enum how how)
+/* Waits late_ms before accept(), so that no process accepts before the others have looked. */
+static void work(int number, int listener, enum how how, int late_ms)
 {
-    struct epoll_event event = {.events = EPOLLIN | (how == EXCLUSIVE ? EPOLLEXCLUSIVE : 0)};
+    struct epoll_event event = {.events = EPOLLIN | (how == EXCLUSIVE ? EPOLLEXCLUSIVE : 0),
+                                .data.fd = listener};
     int epoll = epoll_create1(0);
 
     alarm(30); /* nothing is left behind if the parent fails */
@@ -48,6 +52,9 @@ static void work(int number, int listener, enum how how)
     for (;;) {
         if (how != BLOCKING && epoll_wait(epoll, &event, 1, -1) < 1)
             continue;
+        returned[number]++;
+        if (late_ms > 0)
+            pause_ms(late_ms);
         int client = accept(listener, NULL, NULL);
         if (client < 0)
             continue; /* another one was faster */
@@ -78,10 +85,10 @@ static long await_sleep(pid_t pid)
 }
 
 /* How many have gone to sleep again since the last time. */
-static int await_all_asleep(struct worker *worker)
+static int await_all_asleep(struct worker *worker, int workers)
 {
     int woken = 0;
-    for (int i = 0; i < WORKERS; i++) {
+    for (int i = 0; i < workers; i++) {
         long switches = await_sleep(worker[i].pid);
         woken += switches > worker[i].switches;
         worker[i].switches = switches;
@@ -89,11 +96,11 @@ static int await_all_asleep(struct worker *worker)
     return woken;
 }
 
-static int all_accepted(void)
+static int sum_of(const atomic_int *count)
 {
     int sum = 0;
     for (int i = 0; i < WORKERS; i++)
-        sum += accepted[i];
+        sum += count[i];
     return sum;
 }
 
@@ -107,29 +114,30 @@ static int listen_beside_others(int port)
     return fd;
 }
 
-static void start(struct worker *worker, enum how how)
+static void start(struct worker *worker, int workers, enum how how, int late_ms)
 {
     int port = 0;
-    for (int i = 0; i < WORKERS; i++) {
+    for (int i = 0; i < WORKERS; i++)
+        accepted[i] = returned[i] = 0;
+    for (int i = 0; i < workers; i++) {
         bool own = i == 0 || how == REUSEPORT;
         worker[i].listener = own ? listen_beside_others(port) : worker[0].listener;
         port = port_of(worker[i].listener);
-        accepted[i] = 0;
         if (how != BLOCKING)
             nonblocking(worker[i].listener);
     }
-    for (int i = 0; i < WORKERS; i++) {
+    for (int i = 0; i < workers; i++) {
         worker[i].pid = fork();
         if (worker[i].pid < 0)
             err(1, "fork");
         if (worker[i].pid == 0)
-            work(i, worker[i].listener, how);
+            work(i, worker[i].listener, how, late_ms);
     }
 }
 
-static void stop(struct worker *worker, enum how how)
+static void stop(struct worker *worker, int workers, enum how how)
 {
-    for (int i = 0; i < WORKERS; i++) {
+    for (int i = 0; i < workers; i++) {
         kill(worker[i].pid, SIGKILL);
         waitpid(worker[i].pid, NULL, 0);
         if (i == 0 || how == REUSEPORT)
@@ -137,17 +145,22 @@ static void stop(struct worker *worker, enum how how)
     }
 }
 
+static void await_accepted(int clients)
+{
+    for (double end = now() + 10; sum_of(accepted) < clients; pause_ms(1))
+        if (now() > end)
+            errx(1, "nobody accepts");
+}
+
 /* Connects clients, one by one. Returns how many processes they woke, all in all. */
 static int connect_all(struct worker *worker)
 {
     int woken = 0;
-    await_all_asleep(worker);
+    await_all_asleep(worker, WORKERS);
     for (int i = 1; i <= CLIENTS; i++) {
         int client = connect_to(port_of(worker[0].listener));
-        for (double end = now() + 10; all_accepted() < i; pause_ms(1))
-            if (now() > end)
-                errx(1, "nobody accepts");
-        woken += await_all_asleep(worker);
+        await_accepted(i);
+        woken += await_all_asleep(worker, WORKERS);
         close(client);
     }
     return woken;
@@ -157,9 +170,9 @@ static void run(const char *name, enum how how, int expected, int min, int max)
 {
     struct worker worker[WORKERS] = {0};
     int busiest = 0;
-    start(worker, how);
+    start(worker, WORKERS, how, 0);
     int woken = (connect_all(worker) + CLIENTS / 2) / CLIENTS;
-    stop(worker, how);
+    stop(worker, WORKERS, how);
     for (int i = 0; i < WORKERS; i++)
         busiest = accepted[i] > busiest ? accepted[i] : busiest;
     const char *share = busiest >= NEARLY_ALL  ? "nearly all"
@@ -170,12 +183,36 @@ static void run(const char *name, enum how how, int expected, int min, int max)
     expect(busiest >= min && busiest <= max, "the busiest accepts so many");
 }
 
+/* One client, for the picture. Each process that is woken leaves epoll_wait() here, because the
+ * first one lets LATE_MS pass before it accepts. */
+static void draw(const char *name, enum how how, int min, int max)
+{
+    struct worker worker[DRAWN] = {0};
+    start(worker, DRAWN, how, LATE_MS);
+    await_all_asleep(worker, DRAWN);
+    struct sockaddr_in address = loopback(port_of(worker[0].listener));
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    scene(name);
+    if (connect(client, (struct sockaddr *)&address, sizeof address) < 0)
+        err(1, "connect");
+    await_accepted(1);
+    pause_ms(4 * LATE_MS); /* all are asleep again */
+    scene_end();
+    int woken = sum_of(returned);
+    close(client);
+    stop(worker, DRAWN, how);
+    expect(woken >= min && woken <= max, "so many leave epoll_wait()");
+}
+
 int main(void)
 {
-    accepted = mmap(NULL, WORKERS * sizeof *accepted, PROT_READ | PROT_WRITE,
+    accepted = mmap(NULL, sizeof *accepted * 2 * WORKERS, PROT_READ | PROT_WRITE,
                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (accepted == MAP_FAILED)
         err(1, "mmap");
+    returned = accepted + WORKERS;
+    draw("one listener, many epolls", ONE_LISTENER, 2, DRAWN);
+    draw("EPOLLEXCLUSIVE", EXCLUSIVE, 1, 1);
     run("epoll, one listener:", ONE_LISTENER, WORKERS, 1, CLIENTS);
     run("EPOLLEXCLUSIVE:", EXCLUSIVE, 1, NEARLY_ALL, CLIENTS);
     run("SO_REUSEPORT:", REUSEPORT, 1, 1, CLIENTS / 2);

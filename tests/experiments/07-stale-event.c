@@ -27,7 +27,8 @@
 static int listener, waiting; /* how many clients wait in the backlog */
 static int client[4];         /* the first two are the old players, the other two the new ones */
 static int player[2], players;
-static int games; /* that are over */
+static int old[2]; /* the descriptors of the old players, A and B */
+static int games;  /* that are over */
 
 static int epoll;               /* the naive loop's */
 static struct reactor *reactor; /* NULL: it is the naive loop that runs */
@@ -48,38 +49,56 @@ static void next_game(void)
 
 /* No player says anything in this game, so a player who is ready is lost. That is true of the
  * player for whom the event was meant. */
-static void end_game(void)
+static void end_game(int fd)
 {
+    if (games == 0)
+        mark("server: the event for %d (A): the game is over", fd);
+    else
+        mark("server: the event for %d (B), who is D by now", fd);
     games++;
     while (players > 0) {
-        int fd = player[--players];
+        int lost = player[--players];
         if (reactor)
-            reactor_remove(reactor, fd);
-        close(fd); /* which is all that epoll needs */
+            reactor_close(reactor, lost);
+        else
+            close(lost); /* which is all that epoll needs */
     }
     next_game();
 }
 
 static void on_player(struct reactor *unused, int fd, unsigned ready, void *argument)
 {
-    (void)unused, (void)fd, (void)ready, (void)argument;
-    end_game();
+    (void)unused, (void)ready, (void)argument;
+    end_game(fd);
     reactor_stop(reactor); /* when this turn is over */
 }
 
+/* Real clients live elsewhere, and take no number that the server could get. */
+static int connect_from_elsewhere(int port)
+{
+    struct sockaddr_in address = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM, 0), high = fcntl(fd, F_DUPFD, 100);
+    close(fd);
+    if (high < 0 || connect(high, (struct sockaddr *)&address, sizeof address) < 0)
+        err(1, "connect");
+    return high;
+}
+
 /* Starts a game while two more clients wait. Then both players are lost, before the server looks.
- */
-static void begin(void)
+ * drawn: the name of the scene, or NULL. */
+static void begin(const char *drawn)
 {
     games = players = 0;
     listener = listen_on_loopback(4);
     for (int i = 0; i < 4; i++)
-        client[i] = connect_to(port_of(listener));
+        client[i] = connect_from_elsewhere(port_of(listener));
     waiting = 4;
+    if (drawn)
+        scene(drawn);
     next_game();
     for (int i = 0; i < 2; i++) {
+        old[i] = player[i];
         close_with_reset(client[i]);
-        dup2(listener, client[i]); /* the number must not be free: real clients live elsewhere */
         await_arrival(player[i]);
     }
 }
@@ -96,8 +115,8 @@ static int end(void)
             reactor_remove(reactor, player[i]);
         close(player[i]);
     }
-    for (int i = 0; i < 4; i++)
-        close(client[i]);
+    close(client[2]);
+    close(client[3]);
     close(listener);
     return left;
 }
@@ -106,11 +125,12 @@ static void naive_loop(void)
 {
     struct epoll_event batch[8];
     epoll = epoll_create1(0);
-    begin();
+    begin("a naive loop");
     int count = epoll_wait(epoll, batch, 8, 10000);
     for (int i = 0; i < count; i++)
         if (batch[i].data.fd == player[0] || batch[i].data.fd == player[1])
-            end_game(); /* wrong on purpose: another player may have the number by now */
+            end_game(batch[i].data.fd); /* wrong: another player may have the number by now */
+    scene_end();
     int left = end();
     printf("a naive loop on epoll: a batch of %d events ended %d games, %d of 2 new players are "
            "left\n",
@@ -124,9 +144,14 @@ static void on_reactor(const char *backend)
     reactor = reactor_create(backend);
     if (!reactor)
         err(1, "%s", backend);
-    begin();
+    const char *drawn = strcmp(backend, "epoll") == 0 ? "the reactor" : NULL;
+    begin(drawn);
     if (reactor_run(reactor) < 0)
         err(1, "reactor_run");
+    if (games == 1)
+        mark("server: the event for %d (B) is dropped: %d is new", old[1], old[1]);
+    if (drawn)
+        scene_end();
     int left = end();
     printf("07-reactor on %s: a turn ended %d game%s, %d of 2 new players are left\n", backend,
            games, games == 1 ? "" : "s", left);
