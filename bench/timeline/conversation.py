@@ -1,7 +1,10 @@
 """The clients that bench/trace draws: they say the same to the server of each chapter."""
 import collections
+import resource
 import socket
 import time
+
+from timeline.calls import numbers
 
 THREE_CLIENTS = [
     'pause', 'A connects', 'A says "hello"', 'A hears "hello"',
@@ -13,27 +16,36 @@ THREE_CLIENTS = [
 # Without the second pause, a server that asks for more would find the end, and not EAGAIN.
 ONE_CLIENT = [
     'pause', 'A connects', 'A says "hello"', 'A hears "hello"', 'pause', 'A leaves', 'pause']
+# Beside silent clients: the second time, all that a program says of A has been said.
+ONE_SPEAKS = [
+    'A connects', 'A says "hello"', 'A hears "hello"', 'pause', 'A says "again"', 'A hears "again"',
+    'pause']
 
 PAUSE_S, PATIENCE_S = 0.02, 10
 DATA = {'"hello"': b'hello', '"again"': b'again', '70,000 bytes': b'x' * 70000, 'the end': b''}
 # A client did this. strace uses the same clock; the port is the client's own.
-Deed = collections.namedtuple('Deed', 'time client port what')
+Deed = collections.namedtuple('Deed', 'time client port what bytes', defaults=[0])
 
 
-def talk(port, script):
-    """Plays the clients, and returns their deeds, each with the time at which it began. A client
-    hears when all has come."""
-    sockets, ports, deeds = {}, {}, []
+def talk(port, script, silent, watcher):
+    """Plays the clients. Returns their deeds, each with the time at which it began (a client hears
+    when all has come), what the kernel told in each pause, and the ports of silent clients."""
+    address, sockets, clients, deeds, samples = ('127.0.0.1', port), {}, {}, [], []
+    allow_descriptors(silent + 100)
+    quiet = [socket.create_connection(address, PATIENCE_S) for _ in range(silent)]
+    others = {its.getsockname()[1]: 'silent' for its in quiet}
+    await_accepted(watcher, others)
     for line in script:
         if line == 'pause':
             time.sleep(PAUSE_S)
+            samples.append((time.time(), watcher.look({**clients, **others})))
             continue
         client, what = line.split(' ', 1)
         verb, _, data = what.partition(' ')
         moment = time.time()
         if verb == 'connects':
-            sockets[client] = socket.create_connection(('127.0.0.1', port), PATIENCE_S)
-            ports[client] = sockets[client].getsockname()[1]
+            sockets[client] = socket.create_connection(address, PATIENCE_S)
+            clients[sockets[client].getsockname()[1]] = client
         elif verb == 'says':
             sockets[client].sendall(DATA[data])
         elif verb == 'hears':
@@ -43,7 +55,27 @@ def talk(port, script):
             moment = time.time()
         elif verb == 'half-closes':
             sockets[client].shutdown(socket.SHUT_WR)
+        own = next(its for its, name in clients.items() if name == client)
         if verb == 'leaves' or data == 'the end':
             sockets[client].close()
-        deeds.append(Deed(moment, client, ports[client], what))
-    return deeds
+        deeds.append(Deed(moment, client, own, what, len(DATA.get(data, b''))))
+    return {'deeds': deeds, 'samples': samples, 'silent': others}
+
+
+def allow_descriptors(wanted):
+    """Raises the limit of this process, and of the server that it starts, as far as it may."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most != resource.RLIM_INFINITY and most < wanted:
+        raise OSError(f'{wanted} descriptors are needed, and {most} allowed (ulimit -n)')
+
+
+def await_accepted(watcher, clients):
+    """Waits until the server has accepted these clients, or for 2 s no more of them."""
+    accepted, last = -1, time.time()
+    while clients and accepted < len(clients) and time.time() < last + 2:
+        now = len(numbers(watcher.look(clients)['descriptors'].get('silent', '')))
+        if now > accepted:
+            accepted, last = now, time.time()
+        time.sleep(PAUSE_S)
