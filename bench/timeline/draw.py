@@ -1,182 +1,402 @@
 """The picture: time runs down, a column for each client and for each thread of the server. Every
-call and every deed has a line of its own; where nothing happens for long the scale is broken."""
+call and every deed has a line of its own, a wait has one where it begins and one where it returns;
+where nothing happens for long the scale is broken."""
 import collections
 import html
 import re
 
-LINE, BREAK = 19, 26 # the heights of a line and of a pause
-PAUSE_S = 0.004 # where nothing happens for so long, there is a pause
-TOP, FOOT = 84, 58 # the heights of what is above and below the lines
-AXIS, CLIENT = 64, 138 # the widths of the time's column and of a client's
+from timeline import kernel_column, words
+from timeline.calls import numbers, ranges
 
-COLOURS = {'A': ('#cfe2ff', '#1f5fbf'), 'B': ('#ffe3c2', '#b35c00'), 'C': ('#d3f0d5', '#1f7a34'),
-           '': ('#e6e6e6', '#8a8a8a'), 'wait': ('url(#asleep)', '#9a9a9a'),
-           'busy': ('#ffc9c9', '#b42318')}
+GAP = 12 # between the clients and the server
+LINE, BREAK = 18, 24 # the heights of a line and of a pause
+PAUSE_MS = 12 # where nothing happens for so long, there is a pause
+TOP, AXIS, WIDTH = 92, 56, 880
+CLIENT, KERNEL, FUNCTION = 126, 258, 124 # the widths of columns
+
+# Fill and ink, on light pages and on dark ones.
+COLOURS = {'A': '#cfe2ff #1f5fbf #17365f #8cb8ff', 'B': '#ffe3c2 #9e4f00 #4d3210 #ffb86b',
+           'C': '#d3f0d5 #1d7331 #17401f #7fd68f', 'D': '#ead9ff #7433b8 #3a2459 #cda6ff',
+           'n': '#e9e9e9 #666666 #30363d #9aa3ad', 'busy': '#ffc9c9 #b42318 #5a1f1a #ff9b91'}
+STYLE = '''text{{font:11.5px sans-serif;fill:{0}}}.h{{font-size:13px;font-weight:bold}}
+.i{{font-style:italic;fill:{1}}}.c{{font:11px monospace}}.e{{text-anchor:end}}
+.card{{fill:{2};stroke:{3}}}
+.gap{{stroke:{3};stroke-dasharray:2 5}}.s0{{fill:{4}}}.s1{{fill:{5}}}
+.side{{stroke:{1};fill:none}}'''
+CLIENTS = '.{0}{{fill:{1};stroke:{2}}}.t{0}{{fill:{2}}}.l{0}{{stroke:{2};fill:none}}'
 HEAD = '''\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}">
 <title>{2}</title>
-<style>text{{font:11.5px sans-serif}}.h{{font-size:13px;font-weight:bold}}.p,.m{{font-style:italic}}
-.c,.t{{font:11px monospace}}.t,.m{{text-anchor:end}}</style>
+<style>
+{3}
+.a{{opacity:.7}}.m{{opacity:.35}}
+@media (prefers-color-scheme:dark){{
+{4}
+}}
+.sleep{{fill:url(#asleep)}}</style>
 <defs><pattern id="asleep" width="7" height="7" patternUnits="userSpaceOnUse" \
-patternTransform="rotate(45)"><rect width="7" height="7" fill="#fafafa"/>\
-<rect width="2" height="7" fill="#e4e4e4"/></pattern></defs>
-<rect x=".5" y=".5" width="{3}" height="{4}" rx="8" fill="#fff" stroke="#ccc"/>
-<text x="14" y="24" class="h" fill="#111">{2}</text>
-<text x="14" y="44" class="d" fill="#555">Time runs down, a line for each call and each thing a \
-client does; pauses are shortened. After = is what the call returned.</text>
-<text x="14" y="68" class="p" fill="#777">ms</text>'''
-MARKER = '<marker id="{}" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto">' \
-         '<path d="M1 1L7 4L1 7z" fill="{}"/></marker>'
-TEXT = '<text x="{}" y="{}" class="{}" fill="{}">{}</text>'
-BOX = '<rect x="{}" y="{}" width="{}" height="{}" rx="{}" fill="{}" stroke="{}"/>'
-MIDDLE = '<path d="M{} {}V{}" stroke="{}" opacity=".35"/>'
-PAUSE = '<path d="M{} {}H{}" stroke="#bbb" stroke-dasharray="2 5"/>'
-ARROW = '<path d="M{}L{}" stroke="{}" fill="none" opacity=".6" marker-end="url(#{})"/>'
-LEGEND = [(14, 'wait', 'the thread is asleep in this call'),
-          (232, '', 'a call; its colour is that of the client it is for'),
-          (540, 'busy', 'calls in vain; the processor is busy')]
-# The first pattern that a call matches says what it means: {0} is the client, {1} the result.
-MEANINGS = [
-    (r'accept.* = -1 EAGAIN', 'nobody else is waiting'),
-    (r'accept.* = \d', '{0} gets descriptor {1}'),
-    (r'ioctl.*FIONREAD', 'asks how much there is'),
-    (r'ioctl', 'housekeeping'),
-    (r'\w*ctl', 'changes what is watched'),
-    (r'\w*(wait|poll|select|kevent).* = [1-9]', '{1} ready'),
-    (r'\w*(wait|poll|select|kevent)', 'nobody is ready'),
-    (r'recv.* = -1 EAGAIN', 'nothing more from {0}'),
-    (r'recv.* = 0', '{0} has said its last'),
-    (r'recv.* = \d', '{1} bytes from {0}'),
-    (r'send.* = \d', '{1} bytes to {0}'),
-    (r'close', 'done with {0}')]
+patternTransform="rotate(45)"><rect width="7" height="7" class="s0"/>\
+<rect width="2" height="7" class="s1"/></pattern></defs>
+<rect x=".5" y=".5" width="{5}" height="{6}" rx="8" class="card"/>
+<text x="14" y="24" class="h">{2}</text>
+<text x="14" y="44" class="i">{7}</text>'''
+MARKER = '<marker id="{0}" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto">' \
+         '<path d="M1 1L7 4L1 7z" class="{1}"/></marker>'
+TEXT = '<text x="{}" y="{}" class="{}">{}</text>'
+BOX = '<rect x="{}" y="{}" width="{}" height="{}" rx="{}" class="{}"/>'
+PATH = '<path d="{}" class="{}"{}/>'
 # These calls take what a client does, or send what it hears.
-OTHER_END = {'connects': r'accept.* = \d', 'says': r'(recv|read).* = [1-9]',
-             'half-closes': r'(recv|read).* = 0', 'leaves': r'(recv|read).* = 0',
+OTHER_END = {'connects': r'accept \d', 'says': r'(recv|read)\w* [1-9]',
+             'half-closes': r'(recv|read)\w* 0', 'leaves': r'(recv|read)\w* 0',
              'hears': 'send|write', 'hears the end': 'close|shut'}
-Line = collections.namedtuple('Line', 'time y pause deed call') # it has a deed or a call
+Row = collections.namedtuple('Row', 'time y event part') # part: 'begin', 'end' of a wait, or ''
+
+
+def style(light):
+    ink, dim, card, edge, pale, stripe = (
+        '#222222', '#5a5a5a', '#ffffff', '#cccccc', '#fafafa', '#e4e4e4') if light else (
+        '#e6edf3', '#9ea5ae', '#0d1117', '#3d444d', '#161b22', '#272e37')
+    lines = [STYLE.format(ink, dim, card, edge, pale, stripe)]
+    for name, its in COLOURS.items():
+        fill, its_ink = its.split()[:2] if light else its.split()[2:]
+        lines.append(CLIENTS.format(name, fill, its_ink))
+    return '\n'.join(lines)
 
 
 class Picture:
-    def __init__(self, story, title):
-        self.begin, self.end, self.calls = story.begin, story.end, story.shortened()
-        self.threads = sorted({call.thread for call in self.calls})
-        self.column = {1: 372, 2: 230}.get(len(self.threads), 142) # the width of a thread's column
-        self.x = {client: AXIS + i * CLIENT for i, client in enumerate('ABC')}
-        for i, thread in enumerate(self.threads):
-            self.x[thread] = AXIS + 3 * CLIENT + 12 + i * self.column
-        width = AXIS + 3 * CLIENT + 16 + len(self.threads) * self.column
-        self.lay_out(story.deeds)
-        self.svg = []
-        self.put(HEAD, width, self.height, title, width - 1, self.height - 1)
-        self.draw_frame()
-        for line in self.lines:
-            if line.pause:
-                y = line.y - BREAK // 2 - 1
-                self.put(PAUSE, AXIS - 8, y, width - 10)
-                self.put(TEXT, 10, y + 4, 'p', '#777', 'pause')
-            self.draw_line(line)
-        for line in self.lines:
-            if line.deed:
-                self.draw_arrow(line, line.deed.client, line.deed.what)
+    def __init__(self, title, note, scenes, kernel=False, hidden=()):
+        """kernel: draw what the kernel holds, as far as it follows from the calls."""
+        self.kernel, self.svg, self.occurs, self.height = kernel, [], set(), TOP - 46
+        self.markers = set()
+        for scene in scenes:
+            self.draw_scene(Scene(scene, kernel, hidden))
+        self.draw_legend()
+        self.svg.insert(0, HEAD.format(WIDTH, self.height, html.escape(title, False), style(True),
+                                       style(False), WIDTH - 1, self.height - 1,
+                                       html.escape(note, False)))
         self.svg.append('</svg>')
 
-    def lay_out(self, deeds):
-        moments = [(deed.time, deed, None) for deed in deeds]
-        for call in self.calls:
-            # What takes something from a client cannot have it before it returns.
-            takes = call.kind == 'work' and re.match('accept|recv', call.name)
-            moments.append((max(call.end if takes else call.start, self.begin), None, call))
-        moments.sort(key=lambda moment: moment[0])
-        self.lines, y = [], TOP
-        for time, deed, call in moments:
-            pause = bool(self.lines) and time - self.lines[-1].time > PAUSE_S
-            if self.lines and time > self.begin: # calls that slept before share the first line
-                y += LINE + pause * BREAK
-            self.lines.append(Line(time, y, pause, deed, call))
-        self.height = y + LINE + FOOT
-
-    def y(self, time): # of the first line that is not before it
-        return next((line.y for line in self.lines if line.time >= time), self.height - FOOT)
-
     def put(self, template, *values):
-        self.svg.append(template.format(*(html.escape(str(value), False) for value in values)))
+        self.svg.append(template.format(*values))
 
-    def draw_frame(self):
-        for client in 'ABC':
-            x, ink = self.x[client], COLOURS[client][1]
-            self.put(MARKER, client, ink)
-            self.put(TEXT, x + 12, 68, 'h', ink, 'client ' + client)
-            self.put(MIDDLE, x + CLIENT // 2, TOP - 8, self.height - 39, ink)
-        for thread in self.threads:
-            self.put(TEXT, self.x[thread] + 4, 68, 'h', '#111', self.name(thread))
-        for x, colour, text in LEGEND:
-            self.put(BOX, x, self.height - 29, 22, 13, 3, *COLOURS[colour])
-            self.put(TEXT, x + 28, self.height - 18, 'd', '#444', text)
+    def text(self, x, y, style, parts):
+        """Writes a text, or parts of one, each in the colour of its client."""
+        parts = [(parts, '')] if isinstance(parts, str) else parts
+        inner = ''.join(f'<tspan class="t{colour(client)}">{html.escape(its, False)}</tspan>'
+                        if client else html.escape(its, False) for its, client in parts)
+        self.put(TEXT, x, y, style, inner)
 
-    def name(self, thread):
-        own = [call for call in self.calls if call.thread == thread]
-        names = ['accepting thread' for call in own if call.name.startswith('accept')]
-        names += [f'thread for {call.client}' for call in own[::-1] if call.client]
-        names.append('main thread' if thread == self.threads[0] else 'a thread')
+    # ---- columns -----------------------------------------------------------------------------
+
+    def set_columns(self, scene):
+        clients, threads = scene.clients, scene.threads
+        few = len(threads) < 3 and len(clients) < 4
+        self.kernel_width = self.kernel and (KERNEL if few else 172)
+        room = WIDTH - AXIS - GAP - 6 - self.kernel_width
+        self.client = CLIENT if len(clients) < 4 else 88
+        if len(threads) == 1 and scene.functions and not self.kernel:
+            room -= FUNCTION
+        self.x = {name: AXIS + i * self.client for i, name in enumerate(clients)}
+        x = AXIS + len(clients) * self.client + GAP
+        self.x['kernel'] = x
+        self.thread = (room - len(clients) * self.client) // max(1, len(threads))
+        self.x.update((thread, x + self.kernel_width + i * self.thread)
+                      for i, thread in enumerate(threads))
+        self.functions = scene.functions and not self.kernel and len(threads) == 1
+        self.narrow = self.thread < 200
+
+    def draw_heads(self, scene, y):
+        for name in scene.clients:
+            self.text(self.x[name] + 8, y, f'h t{colour(name)}',
+                      f'client {name}')
+        if self.kernel:
+            self.text(self.x['kernel'] + 4, y, 'h', 'the kernel')
+        for thread in scene.threads:
+            self.text(self.x[thread] + 2, y, 'h', scene.name(thread, self.narrow))
+        if self.functions:
+            self.text(self.x[scene.threads[0]] + self.thread + 4, y, 'h', 'called in')
+        self.text(14, y, 'i', 'ms')
+
+    # ---- rows --------------------------------------------------------------------------------
+
+    def draw_scene(self, scene):
+        self.set_columns(scene)
+        y = self.height + 10
+        if scene.title:
+            self.put(PATH, f'M14 {y}H{WIDTH - 14}', 'gap', '')
+            self.text(14, y + 22, 'h', scene.title)
+            y += 28
+        if scene.descriptors:
+            self.text(14, y + 12, 'i', 'descriptors: ' + scene.descriptors)
+            if self.functions:
+                callers = ', '.join(scene.callers)
+                self.text(WIDTH - 12, y + 12, 'i e', f'all called from {callers}')
+            y += 22
+        self.draw_heads(scene, y + 14)
+        top = y + 24
+        rows, bottom = self.lay_out(scene, top)
+        for name in scene.clients:
+            middle = self.x[name] + self.client // 2
+            self.put(PATH, f'M{middle} {top - 4}V{bottom}', f'l{colour(name)} m', '')
+        for row in rows:
+            self.draw_row(scene, row, rows, bottom)
+        for row in rows:
+            if 'does' in row.event:
+                self.draw_arrow(row, rows)
+        if self.functions:
+            self.draw_functions(scene, rows)
+        self.height = bottom + 4
+
+    def lay_out(self, scene, top):
+        moments = []
+        for event in scene.events:
+            wait = 'call' in event and 'does' not in event and (
+                'in' in event or event.get('slept') or event.get('kind') == 'busy')
+            takes = not wait and re.match('accept|recv|read', event.get('call', ''))
+            moments.append((event['until' if takes else 'at'], event, 'begin' if wait else ''))
+            if wait and event['until'] is not None:
+                moments.append((event['until'], event, 'end'))
+        moments.sort(key=lambda moment: moment[0])
+        rows, y, end = [], top, top
+        for time, event, part in moments:
+            # Calls that slept before all this share the first line.
+            if rows and not (event.get('began') and part == 'begin' and y == top):
+                pause = time - rows[-1].time > PAUSE_MS
+                if pause:
+                    middle = end + BREAK // 2
+                    self.put(PATH, f'M{AXIS - 10} {middle}H{WIDTH - 12}', 'gap', '')
+                    self.text(10, middle + 4, 'i', 'pause')
+                y = end + pause * BREAK
+            rows.append(Row(time, y, event, part))
+            end = max(end, y + LINE * max(1, len(event.get('kernel', ()))
+                                          if part != 'begin' else 1))
+        return rows, end
+
+    def draw_row(self, scene, row, rows, bottom):
+        event, y = row.event, row.y
+        if not event.get('began') or row.part == 'end':
+            self.text(AXIS - 12, y + 13, 'c i e', f'{row.time:.1f}')
+        if 'does' in event:
+            name = event['client']
+            self.put(BOX, self.x[name] + 3, y, self.client - 6, LINE - 2, 8, colour(name))
+            self.text(self.x[name] + 9, y + 13, '', event['does'])
+        elif 'call' in event and row.part != 'end':
+            self.draw_call(scene, row, rows, bottom)
+        elif 'signal' in event:
+            self.text(self.x[event['thread']] + 5, y + 13, 'i',
+                      f'the handler of {event["signal"]} runs')
+        elif 'note' in event and event['column'] != 'kernel':
+            self.text(self.x[event['column']] + 5, y + 13, 'i', event['note'])
+        lines = event.get('begins' if row.part == 'begin' else 'kernel', ())
+        for i, parts in enumerate(lines):
+            self.text(self.x['kernel'] + 4, y + 13 + i * LINE, 'c', parts)
+        if self.kernel and 'sends' in event and 'does' not in event and event['client']:
+            self.put_arrow(event['client'], [(self.x[event['client']] + self.client // 2 + 2, y),
+                                             (self.x['kernel'] + 2, y)], True)
+
+    # ---- one call ----------------------------------------------------------------------------
+
+    def draw_call(self, scene, row, rows, bottom):
+        event, x, y = row.event, self.x[row.event['thread']], row.y
+        end = next((its.y for its in rows if its.event is event and its.part == 'end'), None)
+        height = LINE - 2
+        if row.part == 'begin':
+            height = max(height, (bottom - 4 if end is None else end + LINE - 2) - y)
+        kind = {'busy': 'busy', words.HOUSEKEEPING: 'n'}.get(event.get('kind'),
+                                                             colour(event.get('client')))
+        self.occurs.add('sleep' if event.get('slept') else kind)
+        self.put(BOX, x, y, self.thread - 6, height, 3,
+                 kind + ' sleep' * bool(event.get('slept')))
+        left, right = self.words_of(scene, event)
+        self.line_of(x, y, left[0], right[0])
+        if end is not None:
+            self.line_of(x, end, left[1], right[1])
+
+    def words_of(self, scene, event):
+        """Returns the words on the left and on the right, where a call begins and where it ends."""
+        if 'run' in event:
+            label, means = words.of_run(event, self.narrow)
+            return (label, ''), (means, '')
+        if 'in' not in event and not event.get('slept'):
+            return (words.label(event, self.narrow), ''), (words.meaning(event), '')
+        whose = event['whose']
+        left = event['call'] if self.narrow or 'in' in event else words.label(event).split(' = ')[0]
+        begun, ended = not event.get('began'), event['until'] is not None
+        asleep = event.get('slept') and begun and ended and not self.narrow
+        after = f' after {event["until"] - event["at"]:.0f} ms' if asleep else ''
+        means = '' if 'in' in event else words.meaning(event) if ended else 'asleep'
+        return (left, f'= {event["result"]}{after}'), (
+            words.goes_in(event, whose) if 'in' in event else '' if ended else means,
+            words.comes_out(event, whose) if 'in' in event and ended else means)
+
+    def line_of(self, x, y, left, right):
+        fits = (self.thread - 14) * 10 // 66
+        length = sum(len(its) for its, _ in right) if isinstance(right, list) else len(right)
+        room = fits - (length + 1) * (isinstance(right, list) and not self.narrow)
+        left = left if len(left) <= room else left[:max(1, room - 1)] + '…'
+        self.text(x + 4, y + 12, 'c', left)
+        if right and not self.narrow and len(left) + length + 1 <= fits:
+            style = 'c e' if isinstance(right, list) else 'i e'
+            self.text(x + self.thread - 12, y + 12, style, right)
+
+    def draw_arrow(self, row, rows):
+        """Leads from what a client does to the call that takes it, or back to what it hears."""
+        event, does = row.event, row.event['does']
+        hears, edge = does.startswith('hears'), self.x[event['client']] + self.client - 3
+        if self.kernel: # in the middle stands what becomes of it
+            return self.put_arrow(event['client'], [(edge, row.y), (self.x['kernel'] + 2, row.y)],
+                                  hears)
+        pattern = OTHER_END.get(does) or OTHER_END[does.split()[0]]
+        ends = [its for its in rows if 'call' in its.event and its.event['client_of'] ==
+                event['client'] and 'does' not in its.event
+                and (its.event['at'] < row.time if hears else
+                     (its.event['until'] or 0) >= row.time)
+                and (its.part != 'begin' or its.event['until'] is None)
+                and any(re.match(pattern, f'{one["call"]} {one["result"]}')
+                        for one in its.event.get('run', [its.event]))]
+        if not ends:
+            return
+        other, name = ends[-1 if hears else 0], event['client']
+        self.put_arrow(name, [(self.x[name] + self.client - 3, row.y),
+                              (self.x[other.event['thread']], other.y)], hears)
+
+    def put_arrow(self, client, points, back):
+        name = colour(client)
+        if name not in self.markers:
+            self.markers.add(name)
+            self.put(MARKER, name, f't{name}')
+        path = 'L'.join(f'{x} {y + LINE // 2}' for x, y in (points[::-1] if back else points))
+        self.put(PATH, 'M' + path, f'l{name} a', f' marker-end="url(#{name})"')
+
+    def draw_functions(self, scene, rows):
+        x, run = self.x[scene.threads[0]] + self.thread - 2, []
+        calls = [row for row in rows if 'call' in row.event] + [None]
+        for row in calls:
+            name = row and scene.function(row.event)
+            if run and (not row or name != run[0][1]):
+                if run[0][1]:
+                    top, bottom = run[0][0].y + 1, run[-1][0].y + LINE - 3
+                    self.put(PATH, f'M{x} {top}h4V{bottom}h-4', 'side', '')
+                    its = run[0][1]
+                    self.text(x + 8, (top + bottom) // 2 + 4, 'c',
+                              (its if len(its) < 16 else its[:14] + '…') + '()')
+                run = []
+            if row:
+                run.append((row, name))
+
+    def draw_legend(self):
+        self.height += 14
+        x, y = 14, self.height
+        for kind, its, sentence in [
+                ('sleep', 'n sleep', 'the thread is asleep in this call'),
+                ('n', 'n', 'a call for no client in particular'),
+                ('busy', 'busy', 'calls in vain; the processor is busy')]:
+            if kind in self.occurs or kind == 'n':
+                self.put(BOX, x, y, 22, 13, 3, its)
+                self.text(x + 28, y + 11, '', sentence)
+                x += 44 + round(len(sentence) * 6.3)
+        if self.kernel and 'RST' in ''.join(self.svg):
+            self.height += 20
+            self.text(14, self.height + 11, 'i', 'FIN: no more bytes will come. '
+                      'RST: the connection is gone, with all that is on the way.')
+        self.height += 28
+
+
+class Scene:
+    """The events of a scene as they are drawn, and who is who at each."""
+
+    def __init__(self, scene, kernel, hidden):
+        self.title, state = scene['name'], scene.get('inferred', {})
+        column = kernel_column.Column(whose := {}) if kernel else None
+        own = [dict(event) for event in scene['events']] # what is added is no part of the recording
+        for event in own:
+            before, state = state, event.get('inferred', state)
+            event['whose'] = {**owners(state), **owners(before)}
+            if event.get('call') in ('send', 'write'):
+                event['kept'] = state.get('unsent', {}).get(event.get('client'))
+            event['client_of'] = event.get('client', '')
+            if 'note' in event:
+                place, _, text = event['note'].partition(': ')
+                event['column'], event['note'] = (place, text) if text else (event['thread'], place)
+            if column:
+                whose.update(event['whose'])
+                event['kernel'] = column.words(event, before, state)
+                event['begins'] = kernel_column.begins(event) if 'call' in event else []
+        events = [event for event in own if 'measured' not in event or 'call' in event]
+        if kernel: # where a program holds both ends, a client's calls are what that client does
+            events = list(filter(None, map(client_does, events)))
+        self.events = words.shortened(events, hidden, not kernel)
+        self.clients = sorted({event['client_of'] for event in self.events
+                               if 'does' in event or kernel} - {''})
+        self.descriptors = described([scene.get('inferred', {})] + [
+            event['inferred'] for event in own if 'inferred' in event], kernel)
+        self.threads = sorted({event['thread'] for event in self.events if 'call' in event
+                               and 'does' not in event})
+        for event in self.events:
+            if event.get('column') in ('server', 'client'):
+                event['column'] = (self.clients if event['column'] == 'client' and self.clients
+                                   else self.threads)[0]
+        self.find_functions()
+
+    def find_functions(self):
+        """A loop calls other functions: what all stacks begin with is of no interest."""
+        stacks = [event['functions'][::-1] for event in self.events if event.get('functions')]
+        common = 0
+        while stacks and all(its[common:common + 1] == stacks[0][common:common + 1] != []
+                             for its in stacks):
+            common += 1
+        self.common, self.functions = common, any(len(its) > common for its in stacks)
+        self.callers = [name + '()' for name in stacks[0][:common]] if self.functions else []
+
+    def function(self, event):
+        names = {tuple(one.get('functions', [])[::-1][self.common:][:1])
+                 for one in event.get('run', [event])}
+        return names.pop()[0] if len(names) == 1 and names != {()} and event.get(
+            'kind') != words.HOUSEKEEPING else ''
+
+    def name(self, thread, narrow):
+        own = [event for event in self.events if event.get('thread') == thread and 'call' in event]
+        if len(self.threads) > 1 and own[0].get('process'):
+            return f'process {self.threads.index(thread) + 1}'
+        accepts = any(event['call'] == 'accept' for event in own)
+        names = ['accepting' + ' thread' * (not narrow)] * accepts
+        names += [f'for {event["client_of"]}' if narrow else f'thread for {event["client_of"]}'
+                  for event in own[::-1] if event['client_of']]
+        names.append('main' if thread == self.threads[0] else 'a thread')
         return names[0] if len(self.threads) > 1 else 'the server, one thread'
 
-    def draw_line(self, line):
-        if line.time > self.begin:
-            ms = (line.time - self.begin) * 1000
-            self.put(TEXT, AXIS - 12, line.y + 13, 't', '#777', f'{ms:.1f}')
-        if line.call:
-            self.draw_call(line.call, self.x[line.call.thread], line.y)
-        else:
-            x = self.x[line.deed.client] + 4
-            self.put(BOX, x, line.y, CLIENT - 8, LINE - 2, 8, *COLOURS[line.deed.client])
-            self.put(TEXT, x + 8, line.y + 13, 'd', '#222', line.deed.what)
 
-    def draw_call(self, call, x, y):
-        height, (fill, edge) = LINE - 2, COLOURS[call.client]
-        if call.kind in ('wait', 'busy'):
-            height = max(height, self.y(call.end) - 2 - y)
-            fill, edge = COLOURS[call.kind][0], COLOURS[call.client or call.kind][1]
-        self.put(BOX, x, y, self.column - 8, height, 3, fill, edge)
-        fits = (self.column - 16) * 10 // 66
-        label, short, meaning = words(call)
-        if call.kind == 'wait':
-            begun, ended = call.start > self.begin, call.end < self.end
-            ms = f' for {(call.end - call.start) * 1000:.0f} ms' if begun and ended else ''
-            meaning = f'asleep{ms}' + (f', then {meaning}' if meaning and ended else '')
-            label = label if call.end <= self.end else short
-        if len(label) > fits:
-            label = short if len(short) <= fits else short[:fits - 1] + '…'
-        self.put(TEXT, x + 5, y + 13, 'c', '#7a1710' if call.kind == 'busy' else '#222', label)
-        if self.column >= 300 and (call.kind == 'wait' or call.end < self.end):
-            self.put(TEXT, x + self.column - 14, y + 13, 'm', '#444', meaning)
-
-    def draw_arrow(self, line, client, what):
-        """Leads from what a client does to the call that takes it, or back to what it hears."""
-        hears = what.startswith('hears')
-        pattern = OTHER_END.get(what) or OTHER_END[what.split()[0]]
-        ends = [(call, y) for _, y, _, _, call in self.lines if call and call.client == client
-                and (call.start < line.time if hears else call.end >= line.time)
-                and any(re.match(pattern, str(one)) for one in call.run or [call])]
-        for call, y in ends[-1:] if hears else ends[:1]:
-            if call.kind == 'wait' and not hears:
-                y = max(y, self.y(call.end) - LINE)
-            points = [f'{self.x[client] + CLIENT - 4} {line.y + LINE // 2}',
-                      f'{self.x[call.thread]} {y + LINE // 2}']
-            self.put(ARROW, *(points[::-1] if hears else points), COLOURS[client][1], client)
+def client_does(event):
+    if event.get('side') != 'client':
+        return event
+    does = event['result'] != 'EAGAIN' and words.meaning(event, words.DEEDS)
+    hears = does and does.startswith('hears') and event['until'] is not None
+    return {**event, 'does': does, 'at': event['until' if hears else 'at']} if does else None
 
 
-def words(call):
-    """Returns the label of a call, a shorter one, and its meaning."""
-    count, name, client = len(call.run), call.name, call.client or 'someone'
-    if call.kind == 'busy':
-        return [f'{count} times: nothing (EAGAIN)'] * 2 + ['asks again and again']
-    if call.kind == 'other':
-        label = f'{name} + {count - 1} more' if count > 1 else name
-        return label, f'{count} other calls' if count > 1 else name, 'housekeeping'
-    if call.kind == 'echo':
-        got = sum(int(one.result) for one in call.run if re.match('recv|read', one.name))
-        return [f'recv, send: {count // 2} times'] * 2 + [f'{got} bytes from {client} and back']
-    result = 'EAGAIN' if call.again else call.result.split()[0]
-    label = name if result == '?' else f'{name} = {result}'
-    meaning = next((text for pattern, text in MEANINGS if re.match(pattern, str(call))), '')
-    return label, name if call.kind == 'wait' else label, meaning.format(client, result)
+def owners(state):
+    """Returns the client of each descriptor."""
+    return {fd: name for name, its in state.get('descriptors', {}).items()
+            if name in COLOURS for fd in numbers(its)}
+
+
+def described(states, kernel):
+    """Says what each descriptor is, if it is one thing all the time."""
+    known = {}
+    for state in states:
+        for name, its in state.get('descriptors', {}).items():
+            for fd in numbers(its) if '/' not in name and "'" not in name else ():
+                known.setdefault(fd, {})[name] = True
+    names = {'listener': 'the listener', 'epoll': 'the epoll instance', 'kqueue': 'the kqueue',
+             'signalfd': 'a signalfd', 'pipe': 'a pipe', 'eventfd': 'an eventfd',
+             'timerfd': 'a timerfd', 'inotify': 'an inotify instance'}
+    names.update({client: 'client ' + client for client in COLOURS} if kernel else {})
+    told = {}
+    for fd, whose in sorted(known.items()):
+        if len(whose) == 1 and next(iter(whose)) in names:
+            told.setdefault(names[next(iter(whose))], []).append(fd)
+    return ', '.join(f'{ranges(fds)} {name}' for name, fds in told.items())
+
+
+def colour(client):
+    return client if client in COLOURS else 'n'
