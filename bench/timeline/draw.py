@@ -291,7 +291,7 @@ class Picture:
                 ('sleep', 'n sleep', 'the thread is asleep in this call'),
                 ('n', 'n', 'a call for no client in particular'),
                 ('busy', 'busy', 'calls in vain; the processor is busy')]:
-            if kind in self.occurs or kind == 'n':
+            if kind in self.occurs:
                 self.put(BOX, x, y, 22, 13, 3, its)
                 self.text(x + 28, y + 11, '', sentence)
                 x += 44 + round(len(sentence) * 6.3)

@@ -57,7 +57,7 @@ def begins(event):
     if event.get('slept') and event['call'] == 'send':
         return [[('no room for all that is for ', ''), (event['client'], event['client'])]]
     if event['call'] == 'pselect' and 'sigmask=[]' in event['strace']:
-        return [[('while it waits, signals may come', '')]]
+        return [[('pselect() lets signals in', '')]]
     return []
 
 

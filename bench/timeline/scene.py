@@ -83,7 +83,7 @@ def owners(state, named):
 
 
 def described(states, clients):
-    """Says what each descriptor is, if it is one thing all the time."""
+    """Says what each descriptor is, and what it is after that."""
     known = {}
     for state in states:
         for name, its in state.get('descriptors', {}).items():
@@ -95,6 +95,6 @@ def described(states, clients):
     names.update((client, 'client ' + client) for client in clients)
     told = {}
     for fd, whose in sorted(known.items()):
-        if len(whose) == 1 and next(iter(whose)) in names:
-            told.setdefault(names[next(iter(whose))], []).append(fd)
+        if all(name in names for name in whose):
+            told.setdefault(' then '.join(names[name] for name in whose), []).append(fd)
     return ', '.join(f'{ranges(fds)} {name}' for name, fds in told.items())
