@@ -1,5 +1,5 @@
-"""Asks the kernel, by /proc, what it tells of a server's sockets: whose each descriptor is, what each
-epoll instance was told to watch, and how many bytes wait."""
+"""Asks the kernel, by /proc, what it tells of a server's sockets: whose each descriptor is, what
+each epoll instance was told to watch, and how many bytes wait."""
 import os
 import re
 

@@ -147,7 +147,12 @@ class Teller:
         self.state.exits(what[0])
 
     def measured(self, what, _):
-        return {'measured': what}
+        """The kernel tells a process by its own number; we tell it as in the rest."""
+        def ours(name):
+            process, _, rest = name.rpartition('/')
+            return f'{self.seen.threads.get(int(process), process)}/{rest}' if process else name
+        return {'measured': {field: {ours(name): its for name, its in sets.items()}
+                             for field, sets in what.items()}}
 
     def signal(self, what, _):
         return {'thread': what[0], 'signal': what[1]}

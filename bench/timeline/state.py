@@ -2,11 +2,11 @@
 will report, and which bytes are on their way. All of it is computed from the calls and from what
 clients did; README.md says how far that reaches."""
 import collections
-import dataclasses
 import re
 
 from timeline import waits
 from timeline.calls import numbers, ranges
+from timeline.opens import Client, Interest, Open, arrival, put
 
 # These calls make a descriptor that is neither a client's nor a listener.
 MAKERS = {'socket': 'socket', 'openat': 'file', 'open': 'file', 'eventfd': 'eventfd',
@@ -15,40 +15,8 @@ MAKERS = {'socket': 'socket', 'openat': 'file', 'open': 'file', 'eventfd': 'even
           'io_uring_setup': 'io_uring'}
 TAKES = re.compile('recv|read')
 GIVES = re.compile('send|write')
-OF_DESCRIPTOR = re.compile('accept|bind|close|connect|dup|epoll|f[a-z]|get|ioctl|kevent|listen|lseek|'
-                           'recv|read|send|set|shutdown|splice|write')
-
-
-@dataclasses.dataclass(eq=False)
-class Open:
-    """What a descriptor stands for; several descriptors may stand for one."""
-    kind: str # 'listener', 'connection': the server's end, 'client': the client's end, ...
-    client: str = ''
-    port: int = 0 # of a listener
-    linger: bool = True # if not, close() sends RST
-    descriptors: int = 0 # how many stand for it
-    registered: dict = dataclasses.field(default_factory=dict) # an epoll's: descriptor: Interest
-    keys: dict = dataclasses.field(default_factory=dict) # and the descriptor by the key
-    interests: list = dataclasses.field(default_factory=list) # in it, of all epolls
-
-
-@dataclasses.dataclass
-class Interest:
-    what: Open
-    events: str # 'IN|ET'
-    key: str # what the program gets back with an event
-    edge: bool = False # something has happened since the last report
-    epoll: Open = None
-    descriptor: int = -1
-
-
-@dataclasses.dataclass
-class Client:
-    unread: int = 0 # bytes that it has sent, and the server has not received
-    unsent: int = 0 # bytes that the server has received and not yet sent
-    unheard: int = 0 # bytes that the server has sent, and it has not received
-    ended: bool = False # it has sent FIN or RST, and the server does not know
-    reset: bool = False # one of the two has sent RST; nothing comes after that
+OF_DESCRIPTOR = re.compile('accept|bind|close|connect|dup|epoll|f[a-z]|get|ioctl|kevent|listen|'
+                           'lseek|recv|read|send|set|shutdown|splice|write')
 
 
 class State:
@@ -62,7 +30,7 @@ class State:
         self.opens = collections.defaultdict(list) # the server's ends, by client
         self.listeners = []
         self.letters = 0
-        self.in_scene = True # if not, what a wait's kernel knows is not asked for
+        self.in_scene = True # if not, nobody asks what a wait's kernel watches
 
     # ---- what clients do -------------------------------------------------------------------------
 
@@ -141,8 +109,7 @@ class State:
         if port and call.descriptor in table:
             table[call.descriptor].port = int(port[1])
 
-    def do_getsockname(self, call, table, told):
-        self.do_bind(call, table, told)
+    do_getsockname = do_bind
 
     def do_connect(self, call, table, told):
         port = re.search(r'htons\((\d+)', call.text)
@@ -384,19 +351,6 @@ class State:
         return {name: its for name, its in state.items() if its}
 
 
-def put(table, descriptor, what):
-    if descriptor in table:
-        table[descriptor].descriptors -= 1
-    table[descriptor] = what
-    what.descriptors += 1
-    return what
-
-
-def arrival(what):
-    for its in what.interests:
-        its.edge = True
-
-
 def number(key): # a kqueue's are (ident, filter)
     return key[0] if isinstance(key, tuple) else key
 
@@ -404,4 +358,4 @@ def number(key): # a kqueue's are (ident, filter)
 def watches(epoll):
     """Returns what the kernel was told to watch, by events."""
     return waits.by_events((number(key), its.events or 'nothing')
-                     for key, its in sorted(epoll.registered.items()))
+                           for key, its in sorted(epoll.registered.items()))

@@ -4,6 +4,8 @@ what is copied into the kernel, what the kernel and then the program walk, what 
 import collections
 import html
 
+from timeline.calls import numbers
+
 WIDTH, LEFT, COLUMN, TOP = 860, 144, 177, 92
 ROOM, CELL, LINE = 168, 18, 15 # the width for cells in a column; heights of a cell and of a text
 CELLS_MAX, DOT, ACROSS = 40, 1.55, 108 # more cells are dots: their distance, and how many a line
@@ -47,12 +49,6 @@ SPOT = '<circle cx="{}" cy="{}" r="4.5" class="ready"/>'
 
 # Lists of cells, each a label and a class; counts; and what is copied in, in words.
 Cost = collections.namedtuple('Cost', 'given copied size_in walked kernel server ready size_out')
-
-
-def numbers(text):
-    """Returns the numbers of a text like '3 5-8'."""
-    ends = [part.split('-') for part in text.split()]
-    return [number for end in ends for number in range(int(end[0]), int(end[-1]) + 1)]
 
 
 def cells(labels, look, ready=()):

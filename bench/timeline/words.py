@@ -45,7 +45,8 @@ def meaning(event, patterns=None):
     words = f'{event["call"]} {event["result"]}'
     if event['call'] == 'epoll_ctl' and 'change' in event:
         how = events_in({event['events'] or 'nothing': str(event['of'])})[event['of']]
-        return f'watches {event["of"]}' + (' no longer' if event['change'] == 'DEL' else how + ' now')
+        ends = ' no longer' if event['change'] == 'DEL' else how + ' now'
+        return f'watches {event["of"]}{ends}'
     if event.get('sends') == 'RST':
         return 'sends RST' if patterns is None else 'resets'
     found = next((text for pattern, text in patterns or MEANINGS if re.match(pattern, words)), '')
@@ -66,7 +67,7 @@ def size(count):
 # ---- waits ---------------------------------------------------------------------------------------
 
 def goes_in(event, whose):
-    """What the program hands to the kernel, and what the kernel knows already."""
+    """What the program hands to the kernel, and what the kernel watches already."""
     its = event['in']
     if 'nfds' in its: # a set for each sort of readiness
         return [('in: ', '')] + join([sort(name, [('{', ''), *listed(its[name], whose), ('}', '')])
@@ -128,8 +129,9 @@ def spaced(words):
 def events_in(sets):
     """Returns by descriptor what it is watched for, as ':OUT'; watching for input is the rule."""
     short = {'IN': '', 'READ': '', 'nothing': ':off'}
-    return {fd: short.get(name, ':' + re.sub('(IN|READ)[|]', '', name)) for name, fds in sets.items()
-            if name not in ('entries', 'array') for fd in numbers(fds)}
+    return {fd: short.get(name, ':' + re.sub('(IN|READ)[|]', '', name))
+            for name, fds in sets.items() if name not in ('entries', 'array')
+            for fd in numbers(fds)}
 
 
 def listed(descriptors, whose, events=None, in_order=False):
