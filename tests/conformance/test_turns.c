@@ -64,10 +64,7 @@ static uint64_t echoed_before_the_small_ones(struct client *bulk, struct client 
     clients_push(bulk, BULK, bulk[0].sent + BULK_SIZE);
     client_send(&small[0], 1);
     client_send(&small[1], 1);
-    server_resume();
-    client_receive_all(&small[0]);
-    client_receive_all(&small[1]);
-    server_pause();
+    server_resume_until_heard(small, 2);
     for (int i = 0; i < BULK; i++) {
         uint64_t before = bulk[i].received;
         while (client_ready(&bulk[i], POLLIN, 20) && client_take(&bulk[i], 1 << 20) > 0)
@@ -75,6 +72,8 @@ static uint64_t echoed_before_the_small_ones(struct client *bulk, struct client 
         total += bulk[i].received - before;
     }
     server_resume();
+    for (int i = 0; i < 2; i++)
+        client_receive_all(&small[i]);
     for (int i = 0; i < BULK; i++)
         client_receive_all(&bulk[i]);
     return total;

@@ -69,6 +69,10 @@ void server_signal(int signal);
 void server_pause(void);   /* SIGSTOP, and it has stopped when this returns */
 void server_resume(void);  /* SIGCONT */
 bool server_running(void); /* notices its end */
+struct client;
+/* Resumes the server until each of these clients has something to read, then pauses it. On Linux
+ * the kernel itself stops the server at that byte: it does nothing more while we wait for a CPU. */
+void server_resume_until_heard(const struct client *clients, int count);
 /* How the server has come to a bad end, for a message about a client whose connection is lost: a
  * part of a sentence, which is empty if the server runs, or has ended as it should. */
 const char *server_end(void);
@@ -90,7 +94,6 @@ int server_threads(void);
 struct owed {
     long held, unread;
 };
-struct client;
 struct owed server_owes(const struct client *client);
 /* Whether the server has read a client's bytes, for a message about one that waits in vain: a part
  * of a sentence, which is empty where the system does not tell. */

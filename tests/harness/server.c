@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* F_SETSIG */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -177,6 +178,57 @@ void server_pause(void)
 void server_resume(void)
 {
     kill(server.pid, SIGCONT);
+}
+
+/* F_SETSIG: the kernel sends this signal to the server when something arrives for the client. */
+static void stop_at_arrival(const struct client *client, bool on)
+{
+#ifdef F_SETSIG
+    int flags = fcntl(client->fd, F_GETFL);
+    fcntl(client->fd, F_SETOWN, (int)server.pid);
+    fcntl(client->fd, F_SETSIG, SIGSTOP);
+    fcntl(client->fd, F_SETFL, on ? flags | O_ASYNC : flags & ~O_ASYNC);
+#else
+    (void)client, (void)on;
+#endif
+}
+
+static int count_silent(const struct client *clients, int count)
+{
+    int silent = 0;
+    for (int i = 0; i < count; i++)
+        if (client_ready(&clients[i], POLLIN, 0))
+            stop_at_arrival(&clients[i], false);
+        else
+            silent++;
+    return silent;
+}
+
+/* Notices that the kernel has stopped the server for one client, and lets it go on for the rest. */
+static bool stopped_for_all(const struct client *clients, int count)
+{
+    int status;
+    bool stopped = waitpid(server.pid, &status, WNOHANG | WUNTRACED) == server.pid;
+    if (stopped && !WIFSTOPPED(status))
+        server.pid = 0;
+    must(server.pid > 0, "the server has ended instead of stopping");
+    int silent = count_silent(clients, count);
+    if (stopped && silent > 0)
+        server_resume();
+    return stopped && silent == 0;
+}
+
+void server_resume_until_heard(const struct client *clients, int count)
+{
+    bool stopped = false;
+    for (int i = 0; i < count; i++)
+        stop_at_arrival(&clients[i], true);
+    server_resume();
+    AWAIT(STUCK_MS,
+          (stopped = stopped_for_all(clients, count)) || count_silent(clients, count) == 0);
+    must(count_silent(clients, count) == 0, "clause 1: no byte of an echo came");
+    if (!stopped)
+        server_pause();
 }
 
 bool server_ended_within(int ms)
