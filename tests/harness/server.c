@@ -165,14 +165,22 @@ void server_signal(int signal)
         kill(server.pid, signal);
 }
 
-void server_pause(void)
+/* Notices that the server has stopped. It must not have ended. */
+static bool has_stopped(int wait_options)
 {
     int status;
-    server_signal(SIGSTOP);
-    must(server.pid > 0, "the server has ended");
-    if (waitpid(server.pid, &status, WUNTRACED) == server.pid && !WIFSTOPPED(status))
+    bool changed = waitpid(server.pid, &status, WUNTRACED | wait_options) == server.pid;
+    if (changed && !WIFSTOPPED(status))
         server.pid = 0;
     must(server.pid > 0, "the server has ended instead of stopping");
+    return changed;
+}
+
+void server_pause(void)
+{
+    server_signal(SIGSTOP);
+    must(server.pid > 0, "the server has ended");
+    has_stopped(0);
 }
 
 void server_resume(void)
@@ -193,41 +201,31 @@ static void stop_at_arrival(const struct client *client, bool on)
 #endif
 }
 
-static int count_silent(const struct client *clients, int count)
+static const struct client *first_silent(const struct client *clients, int count)
 {
-    int silent = 0;
     for (int i = 0; i < count; i++)
-        if (client_ready(&clients[i], POLLIN, 0))
-            stop_at_arrival(&clients[i], false);
-        else
-            silent++;
-    return silent;
-}
-
-/* Notices that the kernel has stopped the server for one client, and lets it go on for the rest. */
-static bool stopped_for_all(const struct client *clients, int count)
-{
-    int status;
-    bool stopped = waitpid(server.pid, &status, WNOHANG | WUNTRACED) == server.pid;
-    if (stopped && !WIFSTOPPED(status))
-        server.pid = 0;
-    must(server.pid > 0, "the server has ended instead of stopping");
-    int silent = count_silent(clients, count);
-    if (stopped && silent > 0)
-        server_resume();
-    return stopped && silent == 0;
+        if (!client_ready(&clients[i], POLLIN, 0))
+            return &clients[i];
+    return NULL;
 }
 
 void server_resume_until_heard(const struct client *clients, int count)
 {
-    bool stopped = false;
+    const struct client *silent;
+    bool paused = true;
+    int64_t end = now_ms() + patient(STUCK_MS);
+    while ((silent = first_silent(clients, count)) != NULL) {
+        must(now_ms() < end, "clause 1: no byte of an echo came");
+        for (int i = 0; paused && i < count; i++)
+            stop_at_arrival(&clients[i], !client_ready(&clients[i], POLLIN, 0));
+        if (paused)
+            server_resume();
+        client_ready(silent, POLLIN, 1);
+        paused = has_stopped(WNOHANG);
+    }
     for (int i = 0; i < count; i++)
-        stop_at_arrival(&clients[i], true);
-    server_resume();
-    AWAIT(STUCK_MS,
-          (stopped = stopped_for_all(clients, count)) || count_silent(clients, count) == 0);
-    must(count_silent(clients, count) == 0, "clause 1: no byte of an echo came");
-    if (!stopped)
+        stop_at_arrival(&clients[i], false);
+    if (!paused)
         server_pause();
 }
 
