@@ -201,26 +201,27 @@ static void stop_at_arrival(const struct client *client, bool on)
 #endif
 }
 
-static const struct client *first_silent(const struct client *clients, int count)
+/* The first that has nothing to read, or count. */
+static int first_silent(const struct client *clients, int count)
 {
-    for (int i = 0; i < count; i++)
-        if (!client_ready(&clients[i], POLLIN, 0))
-            return &clients[i];
-    return NULL;
+    int i = 0;
+    while (i < count && client_ready(&clients[i], POLLIN, 0))
+        i++;
+    return i;
 }
 
 void server_resume_until_heard(const struct client *clients, int count)
 {
-    const struct client *silent;
+    int silent;
     bool paused = true;
     int64_t end = now_ms() + patient(STUCK_MS);
-    while ((silent = first_silent(clients, count)) != NULL) {
+    while ((silent = first_silent(clients, count)) < count) {
         must(now_ms() < end, "clause 1: no byte of an echo came");
         for (int i = 0; paused && i < count; i++)
             stop_at_arrival(&clients[i], !client_ready(&clients[i], POLLIN, 0));
         if (paused)
             server_resume();
-        client_ready(silent, POLLIN, 1);
+        client_ready(&clients[silent], POLLIN, 1);
         paused = has_stopped(WNOHANG);
     }
     for (int i = 0; i < count; i++)
