@@ -4,6 +4,7 @@
  * An interrupted connect() goes on without its caller. POSIX lets a second one fail, with EALREADY
  * while it does and EISCONN afterwards; Linux says so of a non-blocking socket only, and a blocking
  * one waits on. What works everywhere: wait until the socket is writable, then ask for SO_ERROR.
+ * Before that SO_ERROR says nothing: it is 0 as long as connect() goes on.
  *
  * An interrupted close() has given the descriptor back on Linux, whatever it answers: a second one
  * closes what another thread has opened in the meantime. (On a socket Linux never answers EINTR,
@@ -14,7 +15,7 @@
  *
  * Expect:
  *   connect() while the backlog is full: Interrupted system call
- *   once more, non-blocking: Operation already in progress
+ *   once more, non-blocking: Operation already in progress, SO_ERROR: Success
  *   there is room: writable after <n> s, SO_ERROR: Success; it is connected
  *   close() that waits for up to 10 s, interrupted after <n> s: Success
  *   the number is free: a file that is opened gets it
@@ -50,30 +51,37 @@ static bool is_connected(int fd)
     return getpeername(fd, (struct sockaddr *)&peer, &length) == 0;
 }
 
+static int so_error(int fd)
+{
+    int error;
+    socklen_t length = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+        err(1, "SO_ERROR");
+    return error;
+}
+
 static void interrupt_connect(void)
 {
     int listener = listen_on_loopback(0), first = connect_to(port_of(listener));
-    int fd = socket(AF_INET, SOCK_STREAM, 0), error;
-    socklen_t length = sizeof error;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
 
     alarm_every_ms(50);
     int interrupted = connect_again(fd, listener);
     alarm_every_ms(0);
     printf("connect() while the backlog is full: %s\n", strerror(interrupted));
     nonblocking(fd);
-    int again = connect_again(fd, listener);
-    printf("once more, non-blocking: %s\n", strerror(again));
+    int again = connect_again(fd, listener), early = so_error(fd);
+    printf("once more, non-blocking: %s, SO_ERROR: %s\n", strerror(again), strerror(early));
 
     double begin = now();
     close(accept(listener, NULL, NULL));
     struct pollfd writable = {.fd = fd, .events = POLLOUT};
     poll(&writable, 1, 20000);
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
-        err(1, "SO_ERROR");
+    int error = so_error(fd);
     bool connected = is_connected(fd);
     printf("there is room: writable after %.1f s, SO_ERROR: %s; it is %sconnected\n", now() - begin,
            strerror(error), connected ? "" : "not ");
-    expect(interrupted == EINTR && again == EALREADY && error == 0 && connected,
+    expect(interrupted == EINTR && again == EALREADY && early == 0 && error == 0 && connected,
            "the interrupted connect() goes on by itself");
     close(first);
     close(fd);
