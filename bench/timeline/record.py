@@ -26,6 +26,7 @@ class Seen:
     samples: list = dataclasses.field(default_factory=list) # (time, what the kernel told)
     silent: dict = dataclasses.field(default_factory=dict) # the names of more clients, by port
     port: int = 0
+    echoes: bool = True # if not, nobody knows what it owes
 
 
 def strace(work, seconds=60, functions=True):

@@ -94,7 +94,7 @@ class Teller:
     def __init__(self, seen, ends):
         self.seen, self.ends = seen, ends
         names = {**{deed.port: deed.client for deed in seen.deeds}, **seen.silent}
-        self.state = State(names, seen.port, seen.threads)
+        self.state = State(names, seen.port, seen.threads, seen.echoes)
         self.scenes = [{'name': name, 'events': []} for name, _, _ in ends]
         self.last = max((end for _, _, end in ends), default=0)
 

@@ -20,9 +20,10 @@ OF_DESCRIPTOR = re.compile('accept|bind|close|connect|dup|epoll|f[a-z]|get|ioctl
 
 
 class State:
-    def __init__(self, clients, port, threads):
+    def __init__(self, clients, port, threads, echoes=True):
         self.names, self.port = clients, port # a client's name by its port; the server's port
         self.threads = threads # the number of each by the kernel's
+        self.echoes = echoes # so what it has read and not sent, it owes
         self.clients = collections.defaultdict(Client)
         self.pending = collections.defaultdict(list) # clients in the backlog, by the server's port
         self.tables = collections.defaultdict(dict) # of descriptors, by process
@@ -344,7 +345,7 @@ class State:
         state = {'descriptors': {name: ranges(its) for name, its in whose.items()},
                  'registered': registered, 'ready': ready,
                  'readable': ' '.join(before + ranges(its) for before, its in readable.items())}
-        for what in 'unread', 'unsent', 'unheard':
+        for what in ('unread', 'unsent', 'unheard') if self.echoes else ('unread', 'unheard'):
             state[what] = {name: getattr(its, what) for name, its in sorted(self.clients.items())
                            if getattr(its, what) > 0}
         state['backlog'] = [client for its in self.pending.values() for client in its]
