@@ -154,10 +154,10 @@ setup_want() (
     done
 )
 
-# meson looks for libraries only when it configures. Without this, a reader who runs bench/run first
-# and installs Criterion later would have no tests.
+# meson looks for libraries and languages only when it configures. Without this, a reader who runs
+# bench/run first and installs Criterion later would have no tests.
 setup_build() ( # build directory, root of the tree
-    missing=$(setup_missing criterion jansson libuv libevent libev liburing)
+    missing=$(setup_missing criterion jansson libuv libevent libev liburing go node)
     if [ ! -f "$1/meson-private/coredata.dat" ]; then
         meson setup "$1" "$2" || exit 1
     # without build.ninja, Ctrl-C has ended meson in the middle

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import judge
+import peers
 from verdict import Verdict
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -55,7 +56,8 @@ def options():
     parser = argparse.ArgumentParser(
         prog='tests/run', description=HELP, epilog=EPILOG, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage='tests/run [OPTION]...\n       tests/run [OPTION]... --server PATH [ARGUMENT]...')
+        usage='tests/run [OPTION]...\n       tests/run --peers [--only PATTERN]...\n'
+              '       tests/run [OPTION]... --server PATH [ARGUMENT]...')
     parser.add_argument('--all', action='store_true', help='run every suite there is')
     parser.add_argument('--rest', action='store_true', help='run what --all adds, and only that')
     parser.add_argument('--suites', metavar='LIST',
@@ -64,6 +66,9 @@ def options():
                         help="run only the lines of --list that match, as in '*05-epoll*'")
     parser.add_argument('--filter', metavar='PATTERN',
                         help="run only the single tests SUITE/TEST that match, as in 'clause7*/*'")
+    parser.add_argument('--peers', action='store_true',
+                        help='does each server of bench/peers that can be built fail what '
+                             'bench/README.md says? --only chooses by the names there')
     parser.add_argument('--list', action='store_true', help='show what would run')
     parser.add_argument('--build', metavar='DIR', default=os.path.join(ROOT, 'build'),
                         help='the build directory (build)')
@@ -79,6 +84,9 @@ def options():
         wrong('--server needs a path')
     if chosen.first and (chosen.filter or not chosen.server):
         wrong('--first goes with --server, and without --filter')
+    if chosen.peers and (chosen.all or chosen.rest or chosen.suites or chosen.filter or
+                         chosen.list or chosen.server):
+        wrong('--peers goes with --only and --build, and no other option')
     chosen.build = os.path.abspath(chosen.build)
     return chosen
 
@@ -267,8 +275,31 @@ def judge_server(chosen):
     return total(the_judge.verdicts)
 
 
+# ---- the servers on other loops and in other languages ----
+
+def compare_peers(chosen):
+    configure(chosen.build, want=False)
+    everyone = peers.read_peers(chosen.build)
+    names = [peer.name for peer in everyone]
+    wanted = [peer for peer in everyone if not chosen.only or any(
+        fnmatch.fnmatchcase(peer.name, pattern) for pattern in chosen.only)]
+    if not wanted:
+        wrong('--peers: nothing matches that; there are ' + ', '.join(names))
+    files = ['tests/conformance'] + [peer.program for peer in wanted if peer.program]
+    quietly(['meson', 'compile', '-C', chosen.build, '--ninja-args=' + repr(files)])
+    with open(os.path.join(ROOT, 'bench', 'README.md'), encoding='utf-8') as page:
+        table = peers.read_table(page.read())
+    os.chdir(chosen.build)
+    comparison = peers.Comparison(os.path.join(chosen.build, 'tests', 'conformance'), table)
+    for peer in wanted:
+        comparison.run(peer)
+    return comparison.verdict(names)
+
+
 def main():
     chosen = options()
+    if chosen.peers:
+        return compare_peers(chosen)
     if chosen.server:
         return judge_server(chosen)
     narrow = chosen.suites or chosen.filter or chosen.only

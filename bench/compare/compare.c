@@ -188,6 +188,7 @@ static int compare(const struct options *options, struct record *record, const c
         return fail("memory");
     run.deadline = deadline_of(options, record);
     provenance_collect(&provenance, &machine);
+    provenance_add_languages(&provenance, record->servers, record->server_count);
     command_fact(&provenance, argv);
     method_facts(&provenance, &run, options);
     terminal_provenance(stdout, &provenance);

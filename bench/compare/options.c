@@ -24,6 +24,7 @@ static void print_help(void)
         "                       all: the peers, too: libuv, libevent, bufferevent, libev, "
         "io_uring, bare\n"
         "                       smallest: the smallest.c of each chapter\n"
+        "                       languages: go, node, asyncio\n"
         "  --server PATH        one more, any program with our command line; may be repeated;\n"
         "                       words after the path are its own arguments\n"
         "  --connections LIST   active connections, e.g. 1,64,1000\n"

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum role { PLAIN, REFERENCE, CONTROL, NO_IDLE, PEER, SMALLEST };
+enum role { PLAIN, REFERENCE, CONTROL, NO_IDLE, PEER, LANGUAGE, SMALLEST };
 
 struct entry {
     char name[SERVER_NAME];       /* as shown: it has to be honest about what runs */
@@ -88,6 +88,8 @@ static const char *add_row(char *row)
         return add_reference(columns);
     if (has_role(columns[ROLES], "smallest"))
         return add_entry(columns, "", SMALLEST);
+    if (has_role(columns[ROLES], "language"))
+        return add_entry(columns, "", LANGUAGE);
     if (has_role(columns[ROLES], "peer"))
         return add_entry(columns, "", PEER);
     if (has_role(columns[ROLES], "compared"))
@@ -165,13 +167,21 @@ static enum fit fit_of(const char *word, size_t length, const char *name)
     return FITS_NOT;
 }
 
+/* "languages" stands for all of them. */
+static enum fit fit_of_entry(const char *word, size_t length, const struct entry *entry)
+{
+    if (entry->role == LANGUAGE && is_whole("languages", word, length))
+        return FITS_NAME;
+    return fit_of(word, length, entry->name);
+}
+
 /* Of the rows that a word fits, it means those that it fits best: "poll" is not busy polling, and
  * "libev" is not libevent. */
 static enum fit best_fit(const char *word, size_t length)
 {
     enum fit best = FITS_NOT;
     for (int i = 0; i < entry_count && length > 0; i++) {
-        enum fit fit = fit_of(word, length, entries[i].name);
+        enum fit fit = fit_of_entry(word, length, &entries[i]);
         best = fit > best ? fit : best;
     }
     return best;
@@ -182,11 +192,11 @@ static bool is_all(const char *list)
     return list && strcmp(list, "all") == 0;
 }
 
-static bool listed(const char *list, const char *name)
+static bool listed(const char *list, const struct entry *entry)
 {
     while (*list != '\0') {
         size_t length = strcspn(list, ",");
-        if (length > 0 && fit_of(list, length, name) == best_fit(list, length))
+        if (length > 0 && fit_of_entry(list, length, entry) == best_fit(list, length))
             return true;
         list += length + (list[length] == ',');
     }
@@ -239,16 +249,16 @@ static void add_extra(struct server *servers, int count, const char *command)
                  arguments);
 }
 
-/* Peers come when they are asked for, the reference and its copies always. The smallest servers do
- * not belong to "all": they lose bytes, so they are compared only when the command line names them.
- */
+/* Peers come when they are asked for, the reference and its copies always. Two roles do not belong
+ * to "all", and are compared only when the command line names them: the smallest servers, which
+ * lose bytes, and those in other languages, which few machines can run. */
 static bool takes_part(const struct entry *entry, const char *list)
 {
     if (entry->role == REFERENCE || entry->role == CONTROL || entry->role == NO_IDLE)
         return true;
     if (is_all(list))
-        return entry->role != SMALLEST;
-    return list ? listed(list, entry->name) : entry->role == PLAIN;
+        return entry->role != SMALLEST && entry->role != LANGUAGE;
+    return list ? listed(list, entry) : entry->role == PLAIN;
 }
 
 int roster_make(const struct options *options, const char *build, struct server *servers)

@@ -121,6 +121,24 @@ void provenance_collect(struct provenance *provenance, const struct machine *mac
     provenance_add(provenance, "flags", "%s", BENCH_FLAGS);
 }
 
+void provenance_add_languages(struct provenance *provenance, const struct server *servers,
+                              int count)
+{
+    static const struct {
+        const char *server, *version;
+    } languages[] = {
+        {"go", "go version"},
+        {"node", "node --version"},
+        {"asyncio", "python3 --version"},
+    };
+    for (size_t i = 0; i < sizeof languages / sizeof *languages; i++) {
+        for (int server = 0; server < count; server++) {
+            if (strcmp(servers[server].name, languages[i].server) == 0)
+                add_answer(provenance, languages[i].server, languages[i].version);
+        }
+    }
+}
+
 void provenance_write(const struct provenance *provenance, FILE *file, const char *prefix)
 {
     for (int i = 0; i < provenance->count; i++)

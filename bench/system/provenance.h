@@ -2,6 +2,7 @@
 #define BENCH_PROVENANCE_H
 
 #include "system/machine.h"
+#include "system/server.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +22,9 @@ struct provenance {
 };
 
 void provenance_collect(struct provenance *provenance, const struct machine *machine);
+/* Adds the versions of the languages that these servers are written in, if they are not in C. */
+void provenance_add_languages(struct provenance *provenance, const struct server *servers,
+                              int count);
 void provenance_add(struct provenance *provenance, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -30,7 +30,9 @@ static const char usual[] =
     "libevent||||bench/peers/libevent||||peer\n"
     "bufferevent (libevent)||||bench/peers/bufferevent||||peer\n"
     "libev||||bench/peers/libev||||peer\n"
-    "io_uring||||bench/peers/io_uring||||peer\n";
+    "io_uring||||bench/peers/io_uring||||peer\n"
+    "go||||bench/peers/languages/goroutines||several-threads||language\n"
+    "node||||bench/peers/languages/pipe.js||||language\n";
 
 static char build[] = "/tmp/bench-options-XXXXXX";
 static char list_path[64];
@@ -89,7 +91,7 @@ Test(roster, all_is_every_server)
     static struct server servers[ROSTER_MAX];
     struct options options = {.servers = "all"};
     cr_assert_eq(roster_make(&options, build, servers), 15,
-                 "two copies, none that is only tested, and no smallest one");
+                 "two copies, none that is only tested, no smallest one, no other language");
     expect_command(&servers[7], "/05-epoll/05-epoll-edge");
     expect_command(&servers[10], "/bench/peers/libuv");
     options.servers = NULL;
@@ -106,6 +108,19 @@ Test(roster, the_smallest_servers_come_when_they_are_named)
     cr_assert_eq(roster_make(&options, build, servers), 5, "03 is not smallest-03");
     expect_command(&servers[0], "/03-select/03-select");
     expect_command(&servers[4], "/04-poll/smallest-04");
+}
+
+Test(roster, other_languages_come_when_they_are_named)
+{
+    static struct server servers[ROSTER_MAX];
+    struct options options = {.servers = "languages"};
+    cr_assert_eq(roster_make(&options, build, servers), 5, "both, beside the reference's three");
+    expect_command(&servers[3], "/bench/peers/languages/goroutines");
+    options.servers = "05-epoll,go";
+    cr_assert_eq(roster_make(&options, build, servers), 4);
+    cr_assert_str_eq(servers[3].name, "go");
+    options.servers = "smallest,languages,libuv";
+    cr_assert_eq(roster_make(&options, build, servers), 8);
 }
 
 Test(scenario, a_list_goes_to_those_that_vary_it)

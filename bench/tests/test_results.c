@@ -308,6 +308,17 @@ static const char *value_of(const struct provenance *provenance, const char *key
     return "";
 }
 
+/* A version belongs to a result whose servers need it, and to no other. */
+Test(provenance, languages_have_their_versions)
+{
+    static const struct server servers[] = {{.name = "05-epoll"}, {.name = "asyncio"}};
+    struct provenance provenance = {0};
+    provenance_add_languages(&provenance, servers, 2);
+    cr_assert_eq(provenance.count, 1);
+    const char *version = value_of(&provenance, "asyncio");
+    cr_assert(strstr(version, "Python 3."), "%s", version);
+}
+
 /* Without a single command, as on a machine that lacks what the commands ask. */
 Test(provenance, what_a_machine_lacks_is_unknown_and_no_message)
 {
