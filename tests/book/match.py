@@ -18,6 +18,8 @@ LEFT_OUT = re.compile(r'(rt_sig|mmap|mprotect|munmap|madvise|rseq|set_robust|fut
 STABLE = re.compile(r'"[^"]*"|\[[0-9 ]*\]|fd=[0-9]+|(?<=, )-?[0-9]+(?=[,)])'
                     r'|[A-Z][A-Z0-9_|]+[A-Z0-9]')
 
+SAME_IN_EACH_VERSION = re.compile(r'"[^"]*"|[A-Z][A-Z0-9_|]+[A-Z0-9]')
+
 
 def plain(lines):
     return [re.sub('[ \t]+', ' ', line).strip(' ') for line in lines]
@@ -73,11 +75,25 @@ def stable_call(line):
     return ' '.join(words) + f') = {result}'
 
 
-def stable(transcript):
+def shape_of_call(line):
+    """Keeps what the next version of another project's program still does: a call's name, flags and
+    strings, whether a wait has a timeout, and whether there was a result."""
+    call, _, rest = line.partition('(')
+    arguments, _, result = re.sub(' = (?=-?[0-9])', '\n', rest, count=1).partition('\n')
+    words = SAME_IN_EACH_VERSION.findall(arguments)
+    if call in ('epoll_wait', 'epoll_pwait'):
+        timeout = re.findall('(?<=, )-?[0-9]+', arguments)[1]
+        words.append({'0': 'at once', '-1': 'forever'}.get(timeout, 'until a timer'))
+    error = re.match('-1 [A-Z]+', result)
+    result = error[0] if error else '0' if result == '0' else 'some'
+    return f'{call}({" ".join(words)}) = {result}'
+
+
+def stable(transcript, kept_of=stable_call):
     """Keeps what is the same in each transcript of bench/trace. The calls in vain of a server that
     polls become one line."""
     lines = [re.sub(' +# .*', '', line).lstrip(' ') for line in transcript]
-    calls = [line if line == '...' else stable_call(line)
+    calls = [line if line == '...' else kept_of(line)
              for line in lines if not LEFT_OUT.match(line)]
     if any(re.fullmatch(r'\.\.\. [0-9]+ calls: all of them -1 EAGAIN', line) for line in lines):
         calls = [call for call in calls if not call.endswith(' = -1 EAGAIN')]
