@@ -38,19 +38,9 @@ static bool becomes_writable(int fd)
     return select(fd + 1, NULL, &writers, NULL, &(struct timeval){.tv_sec = 10}) == 1;
 }
 
-static int so_error(int fd)
-{
-    int error;
-    socklen_t length = sizeof error;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
-        err(1, "SO_ERROR");
-    return error;
-}
-
 static struct attempt try(int port)
 {
-    struct sockaddr_in address = loopback(port), peer;
-    socklen_t length = sizeof peer;
+    struct sockaddr_in address = loopback(port);
     struct attempt attempt;
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
@@ -59,7 +49,7 @@ static struct attempt try(int port)
     attempt.writable = becomes_writable(fd);
     attempt.first = so_error(fd);
     attempt.second = so_error(fd);
-    attempt.connected = getpeername(fd, (struct sockaddr *)&peer, &length) == 0;
+    attempt.connected = is_connected(fd);
     close(fd);
     return attempt;
 }

@@ -44,22 +44,6 @@ static int connect_again(int fd, int listener)
     return connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ? errno : 0;
 }
 
-static bool is_connected(int fd)
-{
-    struct sockaddr_in peer;
-    socklen_t length = sizeof peer;
-    return getpeername(fd, (struct sockaddr *)&peer, &length) == 0;
-}
-
-static int so_error(int fd)
-{
-    int error;
-    socklen_t length = sizeof error;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
-        err(1, "SO_ERROR");
-    return error;
-}
-
 static void interrupt_connect(void)
 {
     int listener = listen_on_loopback(0), first = connect_to(port_of(listener));

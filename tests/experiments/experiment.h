@@ -144,6 +144,23 @@ static inline void nonblocking(int fd)
         err(1, "fcntl");
 }
 
+/* How the connect() of a non-blocking socket has ended. Asking for it clears it. */
+static inline int so_error(int fd)
+{
+    int error;
+    socklen_t length = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+        err(1, "SO_ERROR");
+    return error;
+}
+
+static inline bool is_connected(int fd)
+{
+    struct sockaddr_in peer;
+    socklen_t length = sizeof peer;
+    return getpeername(fd, (struct sockaddr *)&peer, &length) == 0;
+}
+
 /* How many descriptors this process may have, after asking for as many as it may. */
 static inline int descriptors(void)
 {

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SMALL_COUNT = 64 * 1024 / SMALL_SIZE, LARGE_COUNT = 64 };
+enum { SMALL_COUNT = CONN_HELD_MAX / SMALL_SIZE, LARGE_COUNT = 64 };
 
 /* The large buffers have the numbers after the small ones. */
 static char small[SMALL_COUNT][SMALL_SIZE], large[LARGE_COUNT][LARGE_SIZE];

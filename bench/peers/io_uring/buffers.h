@@ -9,9 +9,11 @@
 #include <liburing.h>
 #include <stdbool.h>
 
+#include "conn.h"
+
 enum {
     SMALL_SIZE = 256,
-    LARGE_SIZE = 64 * 1024,
+    LARGE_SIZE = CONN_HELD_MAX,
 };
 
 /* Gives all buffers to the kernel: the small ones as group 0 of this ring, the large ones as group
