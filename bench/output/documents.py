@@ -10,6 +10,13 @@ from results import Wrong, limit_of, number
 CONDITIONS = {"1 talking": (1, 0), "64 talking": (64, 0), "1,000 talking": (1000, 0),
               "64, and 1,000 silent": (64, 1000), "64, and 10,000 silent": (64, 10000)}
 MISSING = "–"
+CELLS = {  # name: its title, how it is printed, its column in summary.csv
+    "cpu": ("CPU for an echo, 05-epoll = 1", None, "cpu_ratio"),
+    "switches": ("context switches for an echo", "{:.2f}".format, "switches"),
+    "p50": ("half of the echoes took at most", "{:.0f} us".format, "p50_us"),
+    "p99": ("99 of 100 took at most", "{:.0f} us".format, "p99_us"),
+    "rate": ("echoes a second", "{:,.0f}".format, "rate"),
+    "busy": ("of its core", lambda part: f"{100 * part:.0f} %", "server_busy")}
 
 
 class Figures:
@@ -25,6 +32,26 @@ class Figures:
                 value = number(row["cpu_ratio"])
                 return f"{value:.0f}" if value >= 9.5 else f"{value:.2f}"
         return MISSING
+
+    def cell(self, active, idle, server, column):
+        """One figure of a closed loop; the columns are those of CELLS."""
+        return self.cells(active, idle, server, [column])[0]
+
+    def cells(self, active, idle, server, columns):
+        row = next((row for row in self.result.closed(server, int(active), int(idle))), None)
+        if not row or row["trouble"]:
+            limit = row and limit_of(row)
+            return [f"limit: {limit:,}" if limit else MISSING] * len(columns)
+        return [self.ratio(server, active, idle) if column == "cpu" else
+                CELLS[column][1](number(row[CELLS[column][2]])) for column in columns]
+
+    def closed(self, servers, *asked):
+        """A row for each of SERVER,SERVER and each "ACTIVE IDLE", with the columns named after."""
+        loads = [word.split() for word in asked if word not in CELLS]
+        columns = [word for word in asked if word in CELLS]
+        rows = [[name_of_load(*load), server, *self.cells(*load, server, columns)]
+                for load in loads for server in servers.split(",")]
+        return table(["clients", "server", *(CELLS[column][0] for column in columns)], *rows)
 
     def silent(self, server, what):
         """Of a silent client: bytes in the process, KiB with the kernel's stacks, % of a core."""
@@ -93,6 +120,11 @@ class Figures:
         return table(["measured by", *(column[:-3] for column in columns)],
                      *([row["measured_by"], *(f"{number(row[column]):.0f}" for column in columns)]
                        for row in self.result.rows("omission")))
+
+
+def name_of_load(active, idle):
+    silent = f", and {int(idle):,} silent" if int(idle) else ""
+    return f"{int(active):,} talking{silent}"
 
 
 def table(head, *rows):

@@ -1,8 +1,9 @@
-"""usage: match.py [--transcript] EXPECTED GOT
+"""usage: match.py [--transcript | --shape] EXPECTED GOT
 
 Compares an output with what a text expects. There <n> stands for any number, <...> for anything
 within a line, and a line that is only "..." for any lines. The number of blanks does not count.
-Says which line it cannot find first; the status is then 1.
+With --shape every number fits every number. Says which line it cannot find first; the status is
+then 1.
 """
 
 import re
@@ -12,6 +13,7 @@ sys.dont_write_bytecode = True
 from document import lines_of  # noqa: E402
 
 WILD = {'<n>': r'[-+]?[0-9][0-9.,]*(e[-+]?[0-9]+)?', '<...>': '.*'}
+NUMBER = re.compile(r'0x[0-9a-f]+|[0-9]([0-9.,]*[0-9])?(e[-+]?[0-9]+)?')
 # Transcripts differ in the C library's calls for threads, and in the calls that bench/trace counts.
 LEFT_OUT = re.compile(r'(rt_sig|mmap|mprotect|munmap|madvise|rseq|set_robust|futex|brk'
                       r'|\.\.\. [0-9]+ calls: |$)')
@@ -46,6 +48,10 @@ def first_missing(expected, got, pattern_of):
         if not places:
             return index
     return None if len(got) in places else len(expected)
+
+
+def shape(lines):
+    return [NUMBER.sub('0', line) for line in lines]
 
 
 def output_mismatch(expected, got):
@@ -103,4 +109,5 @@ def stable(transcript, kept_of=stable_call):
 
 if __name__ == '__main__':
     texts = [lines_of(name) for name in sys.argv[-2:]]
-    sys.exit(output_mismatch(*(map(stable, texts) if '--transcript' in sys.argv else texts)))
+    kept_of = stable if '--transcript' in sys.argv else shape if '--shape' in sys.argv else list
+    sys.exit(output_mismatch(*map(kept_of, texts)))
