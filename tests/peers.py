@@ -1,5 +1,5 @@
 """Holds the servers of bench/peers to the contract, and compares what each fails with the table in
-bench/README.md, which has the reason of each failure."""
+bench/peers/README.md, which has the reason of each failure."""
 
 import os
 import re

@@ -68,7 +68,7 @@ def options():
                         help="run only the single tests SUITE/TEST that match, as in 'clause7*/*'")
     parser.add_argument('--peers', action='store_true',
                         help='does each server of bench/peers that can be built fail what '
-                             'bench/README.md says? --only chooses by the names there')
+                             'bench/peers/README.md says? --only chooses by the names there')
     parser.add_argument('--list', action='store_true', help='show what would run')
     parser.add_argument('--build', metavar='DIR', default=os.path.join(ROOT, 'build'),
                         help='the build directory (build)')
@@ -287,7 +287,7 @@ def compare_peers(chosen):
         wrong('--peers: nothing matches that; there are ' + ', '.join(names))
     files = ['tests/conformance'] + [peer.program for peer in wanted if peer.program]
     quietly(['meson', 'compile', '-C', chosen.build, '--ninja-args=' + repr(files)])
-    with open(os.path.join(ROOT, 'bench', 'README.md'), encoding='utf-8') as page:
+    with open(os.path.join(ROOT, 'bench', 'peers', 'README.md'), encoding='utf-8') as page:
         table = peers.read_table(page.read())
     os.chdir(chosen.build)
     comparison = peers.Comparison(os.path.join(chosen.build, 'tests', 'conformance'), table)
