@@ -22,7 +22,7 @@ static void print_help(void)
         "\noptions\n"
         "  --servers LIST       only these, e.g. 01,poll,libuv (the reference always runs);\n"
         "                       all: the peers, too: libuv, libevent, bufferevent, libev, "
-        "io_uring, bare\n"
+        "io_uring\n"
         "                       smallest: the smallest.c of each chapter\n"
         "                       languages: go, node, asyncio\n"
         "  --server PATH        one more, any program with our command line; may be repeated;\n"

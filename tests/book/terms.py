@@ -35,7 +35,7 @@ def use_of(term):
 @lru_cache(maxsize=None)
 def read(path):
     """Returns the text that is looked at, and where something in it is explained."""
-    prose = [re.sub(r'`[^`]*`|^#.*|!\[[^]]*\]', '', line) for line in Document(path).prose]
+    prose = [re.sub(r'`[^`]*`|^#.*|!\[[^]]*\]', 'x', line) for line in Document(path).prose]
     text = '\n'.join(prose)
     spans = [match.span() for match in
              re.finditer(r'\*\*.+?\*\*|\[[^]]*\]\([^)]*glossary\.md[^)]*\)', text, re.S)]
