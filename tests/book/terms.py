@@ -23,7 +23,7 @@ def terms():
     rows = [re.match(r'\| *(?:<a id="[^"]*"></a>)? *([^|]+?) *\|', line)
             for line in lines_of(GLOSSARY)]
     names = [name.strip() for row in rows if row
-             for name in re.sub(r'\([^)]*\)|`', '', row[1]).lower().split(',')]
+             for name in re.sub(r'\([^)]*\)|`|, of chapter.*', '', row[1]).lower().split(',')]
     return [name for name in names if re.search('[a-z]', name) and name not in KNOWN]
 
 
