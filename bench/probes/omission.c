@@ -108,8 +108,8 @@ int probe_omission(struct probe *probe)
     progress_say("rate: %s, frozen for 100 ms in every second", server->name);
     table_begin(&table, "omission", "A server that is frozen for 100 ms in every second",
                 "measured_by,echoes_a_second,p50_us,p90_us,p99_us,p99.9_us,max_us");
-    table_note(&table, "A tenth of the time is frozen, so one request in ten has to wait, and p99 "
-                       "is about 90 ms by construction. The closed loop stops asking while nobody "
+    table_note(&table, "A tenth of the time is frozen, so at least one request in ten has to wait, "
+                       "and p99 is at least 90 ms. The closed loop stops asking while nobody "
                        "answers, and counts 64 slow answers for each freeze. That is coordinated "
                        "omission.");
     if (server_start(server, probe->machine->server_core, trouble, sizeof trouble) == 0) {
