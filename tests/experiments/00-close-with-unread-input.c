@@ -52,7 +52,7 @@ static void server_closes(bool reads_first)
     if (!reads_first) {
         claim("write() only copies to the kernel's buffer, and nobody tells of delivery", "true",
               got < owed, 1, "send() took %ld bytes, close() no error, %ld arrived", owed, got);
-        claim("Who closes cleanly still delivers what it sent", "false", got == owed, 1,
+        claim("A server that closes cleanly still delivers what it sent", "false", got == owed, 1,
               "one byte unread: %ld of %ld bytes arrive", got, owed);
     }
     close(pair.client);

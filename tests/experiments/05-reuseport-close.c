@@ -27,17 +27,6 @@ struct outcome {
         closed; /* clients: reset; accepted by the other listeners, by the closed one */
 };
 
-static int listen_beside_others(int port)
-{
-    struct sockaddr_in address = loopback(port);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int)) < 0 ||
-        bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, CLIENTS) < 0)
-        err(1, "listener");
-    nonblocking(fd);
-    return fd;
-}
-
 /* Accepts all that wait, and says "x" to each. Returns how many. */
 static int accept_all(int listener)
 {
@@ -63,8 +52,10 @@ static struct outcome close_one(bool accepts_first)
 {
     int listener[LISTENERS], client[CLIENTS];
     struct outcome outcome = {0};
-    for (int i = 0; i < LISTENERS; i++)
-        listener[i] = listen_beside_others(i == 0 ? 0 : port_of(listener[0]));
+    for (int i = 0; i < LISTENERS; i++) {
+        listener[i] = listen_beside_others(i == 0 ? 0 : port_of(listener[0]), CLIENTS);
+        nonblocking(listener[i]);
+    }
     for (int i = 0; i < CLIENTS; i++)
         client[i] = connect_to(port_of(listener[0]));
     if (accepts_first)

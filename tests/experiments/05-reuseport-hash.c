@@ -19,18 +19,6 @@
 
 enum { THREADS = 4, CLIENTS = 100 };
 
-static int listen_at(int port, bool beside_others)
-{
-    struct sockaddr_in address = loopback(port);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 ||
-        (beside_others && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int)) < 0) ||
-        bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, CLIENTS) < 0)
-        err(1, "listener");
-    nonblocking(fd);
-    return fd;
-}
-
 /* Returns how many clients a thread accepts until nobody is left. It greets each. */
 static int accept_all(int listener)
 {
@@ -65,8 +53,10 @@ static int wait_for(const int *listener, int busy, int *has)
 int main(void)
 {
     int own[THREADS], has[THREADS] = {0}, most = 0, least = CLIENTS;
-    for (int i = 0; i < THREADS; i++)
-        own[i] = listen_at(i == 0 ? 0 : port_of(own[0]), true);
+    for (int i = 0; i < THREADS; i++) {
+        own[i] = listen_beside_others(i == 0 ? 0 : port_of(own[0]), CLIENTS);
+        nonblocking(own[i]);
+    }
     int waiting = wait_for(own, 0, has);
     for (int i = 0; i < THREADS; i++) {
         most = has[i] > most ? has[i] : most;
@@ -84,7 +74,8 @@ int main(void)
         waiting, CLIENTS, THREADS - 1);
     expect(waiting > 0, "the clients of its listener wait for it");
 
-    int shared = listen_at(0, false), all[THREADS] = {shared, shared, shared, shared};
+    int shared = listen_on_loopback(CLIENTS), all[THREADS] = {shared, shared, shared, shared};
+    nonblocking(shared);
     waiting = wait_for(all, 1, has);
     printf(
         "one listener for %d threads:\n  one of the threads is busy:     %d of %d clients wait\n",

@@ -104,16 +104,6 @@ static int sum_of(const atomic_int *count)
     return sum;
 }
 
-static int listen_beside_others(int port)
-{
-    struct sockaddr_in address = loopback(port);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int)) < 0 ||
-        bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, CLIENTS) < 0)
-        err(1, "listener");
-    return fd;
-}
-
 static void start(struct worker *worker, int workers, enum how how, int late_ms)
 {
     int port = 0;
@@ -121,7 +111,7 @@ static void start(struct worker *worker, int workers, enum how how, int late_ms)
         accepted[i] = returned[i] = 0;
     for (int i = 0; i < workers; i++) {
         bool own = i == 0 || how == REUSEPORT;
-        worker[i].listener = own ? listen_beside_others(port) : worker[0].listener;
+        worker[i].listener = own ? listen_beside_others(port, CLIENTS) : worker[0].listener;
         port = port_of(worker[i].listener);
         if (how != BLOCKING)
             nonblocking(worker[i].listener);

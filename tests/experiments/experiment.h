@@ -198,6 +198,17 @@ static inline int listen_on_loopback(int backlog)
     return fd;
 }
 
+/* A listener that shares its port (0: any) with others: socket(7), SO_REUSEPORT. */
+static inline int listen_beside_others(int port, int backlog)
+{
+    struct sockaddr_in address = loopback(port);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int)) < 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, backlog) < 0)
+        err(1, "listener");
+    return fd;
+}
+
 static inline int connect_to(int port)
 {
     struct sockaddr_in address = loopback(port);
