@@ -96,8 +96,8 @@ static void take_turn(struct server *server, struct conn *conn)
     }
 }
 
-/* To find the ready ones we look at every descriptor. We accept after the walk: a new client could
- * get the number of a connection that was closed in it, and be taken for ready by the old bits. */
+/* To find the ready ones we look at every descriptor. We accept after the walk, so it meets only
+ * connections that pselect() was asked about. */
 static void serve_ready(struct server *server)
 {
     for (int fd = 0, last = server->max_fd; fd <= last; fd++) {
