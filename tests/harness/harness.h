@@ -84,7 +84,7 @@ size_t server_has_printed(char *text, size_t size);
 
 /* What /proc tells. All but server_queued_ms() skip the test where there is no /proc. */
 double server_cpu_ms(void);     /* user and system time of all its threads */
-int64_t server_queued_ms(void); /* how long its first thread has waited for a CPU; 0: unknown */
+int64_t server_queued_ms(void); /* how long its first thread, or the machine, waited for a CPU */
 long server_rss_kib(void);
 int server_descriptors(void);
 int server_threads(void);

@@ -193,6 +193,18 @@ double server_cpu_ms(void)
 #endif
 }
 
+/* The time that the host has taken from the processors of this virtual machine: proc(5), steal. */
+static int64_t stolen_ms(void)
+{
+    long long ticks = 0;
+    FILE *file = fopen("/proc/stat", "r");
+    if (file && fscanf(file, "cpu %*d %*d %*d %*d %*d %*d %*d %lld", &ticks) != 1)
+        ticks = 0;
+    if (file)
+        fclose(file);
+    return ticks * 1000 / sysconf(_SC_CLK_TCK);
+}
+
 int64_t server_queued_ms(void)
 {
     long long queued = 0;
@@ -205,7 +217,7 @@ int64_t server_queued_ms(void)
     if (file)
         fclose(file);
 #endif
-    return queued / 1000000;
+    return queued / 1000000 + stolen_ms();
 }
 
 /* Threads that run or wait for a CPU, and how often each has gone to sleep until now. */
