@@ -97,7 +97,7 @@ static void take_turn(struct server *server, struct conn *conn)
 }
 
 /* To find the ready ones we look at every descriptor. We accept after the walk, so it meets only
- * connections that pselect() was asked about. */
+ * connections that were watched in this wait. */
 static void serve_ready(struct server *server)
 {
     for (int fd = 0, last = server->max_fd; fd <= last; fd++) {
