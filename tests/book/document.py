@@ -22,9 +22,9 @@ def lines_of(path):
 class Document:
     """links and names have a line's number and a text. Each of blocks has its number, its lines,
     its kind (the words after its fence), its source (if <!-- from: SOURCE --> or a caption is
-    before it), the caption (None, or the words after the file's name), and its output (the text block
-    directly after it). prose is what is left without blocks and comments, a line each, those of
-    blocks empty."""
+    before it), the caption (None, or the words after the file's name), and its output (the text
+    block directly after it). prose is what is left without blocks and comments, a line each, those
+    of blocks empty."""
 
     def __init__(self, path):
         self.path = path

@@ -1,9 +1,8 @@
-"""usage: match.py [--transcript | --shape] EXPECTED GOT
+"""usage: match.py [--transcript] EXPECTED GOT
 
 Compares an output with what a text expects. There <n> stands for any number, <...> for anything
 within a line, and a line that is only "..." for any lines. The number of blanks does not count.
-With --shape every number fits every number. Says which line it cannot find first; the status is
-then 1.
+Says which line it cannot find first; the status is then 1.
 """
 
 import re
@@ -51,6 +50,7 @@ def first_missing(expected, got, pattern_of):
 
 
 def shape(lines):
+    """Makes every number fit every number."""
     return [NUMBER.sub('0', line) for line in lines]
 
 
@@ -109,5 +109,4 @@ def stable(transcript, kept_of=stable_call):
 
 if __name__ == '__main__':
     texts = [lines_of(name) for name in sys.argv[-2:]]
-    kept_of = stable if '--transcript' in sys.argv else shape if '--shape' in sys.argv else list
-    sys.exit(output_mismatch(*map(kept_of, texts)))
+    sys.exit(output_mismatch(*(map(stable, texts) if '--transcript' in sys.argv else texts)))

@@ -14,7 +14,8 @@ GLOSSARY = ROOT / 'docs' / 'glossary.md'
 KNOWN = {
     'address space', 'async', 'await', 'batch', 'callback', 'echo', 'event', 'filter', 'frame',
     'handler', 'kernel', 'noise', 'polling', 'port', 'race', 'signal', 'stack', 'stream',
-    'system call', 'thread', 'turn', 'user space', 'blocking', 'to park', 'a/a', 'peer', 'framing', 'backend'}
+    'system call', 'thread', 'turn', 'user space', 'blocking', 'to park', 'a/a', 'peer', 'framing',
+    'backend'}
 
 
 @lru_cache(maxsize=None)
