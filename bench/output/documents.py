@@ -12,6 +12,7 @@ CONDITIONS = {"1 talking": (1, 0), "64 talking": (64, 0), "1,000 talking": (1000
 MISSING = "–"
 CELLS = {  # name: its title, how it is printed, its column in summary.csv
     "cpu": ("CPU for an echo, 05-epoll = 1", None, "cpu_ratio"),
+    "us": ("CPU for an echo", "{:.1f} us".format, "cpu_us"),
     "switches": ("context switches for an echo", "{:.2f}".format, "switches"),
     "p50": ("half of the echoes took at most", "{:.0f} us".format, "p50_us"),
     "p99": ("99 of 100 took at most", "{:.0f} us".format, "p99_us"),
@@ -54,9 +55,10 @@ class Figures:
         return table(["clients", "server", *(CELLS[column][0] for column in columns)], *rows)
 
     def silent(self, server, what):
-        """Of a silent client: bytes in the process, KiB with the kernel's stacks, % of a core."""
+        """Of a silent client: bytes in the process, KiB with the kernel's stacks, KiB of the
+        kernel's records, % of a core."""
         columns, unit = {"bytes": (["user_B"], 1), "KiB": (["user_B", "kernel_stacks_B"], 1024),
-                         "busy": (["CPU_ms_a_second"], 10)}[what]
+                         "records": (["slab_B"], 1024), "busy": (["CPU_ms_a_second"], 10)}[what]
         row = self.result.fullest().get(server)
         return f"{sum(number(row[column]) for column in columns) / unit:.0f}" if row else MISSING
 
