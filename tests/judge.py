@@ -120,7 +120,9 @@ def explain(clause, hint, follows, named, book, command):
     test = next(test for test, message in clause.failed.items()
                 if fnmatch.fnmatchcase(test, pattern) and re.search(said, message))
     print(f'\n{clause.title}: broken')
-    say('seen', (clause.failed[test].splitlines() or ['it failed'])[0])
+    # The message may name another clause, the one whose promise was broken: here that confuses.
+    seen = (clause.failed[test].splitlines() or ['it failed'])[0]
+    say('seen', re.sub(r'^clause \d: ', '', seen))
     count = len(clause.failed)
     say('test', test + (f', one of {count} that fail' if count > 1 else ''))
     if hint and hint.name in named:
@@ -148,7 +150,7 @@ def advise(clauses, book, command):
         named.append(hint.name if hint else None)
     if named:
         first = next(clause.title for clause in clauses if clause.failed)
-        print(f'\nMend this first: {first}. Then run all tests again.')
+        print(f'\nMend this first: {first}. Then run all tests again: they may name another cause.')
     return named
 
 
@@ -171,7 +173,9 @@ class Judge:
                 env=dict(os.environ, ECHO_SERVER=self.server, ECHO_TRAITS=self.traits),
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
             for line in criterion.stdout:
-                if show and not re.search(r'\[RUN \]|Test is disabled|Writing tap', line):
+                other = re.search(r'Running .* tests? from .*?(\w+):?\s*$', line)
+                if show and not re.search(r'\[RUN \]|Test is disabled|Writing tap', line) and \
+                        not (other and other[1] != pattern.split('/')[0] and '/' in pattern):
                     print(line, end='', flush=True)
             status = criterion.wait()
             return Verdict({'stdout': tap.read().decode(errors='replace'), 'returncode': status,

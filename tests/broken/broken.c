@@ -33,7 +33,7 @@ enum defect {
     SPINS_WHEN_FULL, TRUSTS_FD_SET, GUARDS_THE_SLOT, IGNORES_SIGTERM, QUITS_AT_ONCE, NO_REUSEADDR,
     NO_SIGNAL_HANDLER, FALLS_SILENT, LOSES_THE_REST, FIN_WHILE_UNSENT, DROPS_UNSENT_AT_STOP,
     FORGETS_UNREAD_AT_STOP, GIVES_UP_WITH_FIN, ACCEPTS_WITHOUT_END,
-    RETRIES_LATE, DEFECTS
+    RETRIES_LATE, WAITS_TO_READ, SLEEPS_WHEN_FULL, RESETS_AT_STOP, DEFECTS
 };
 static const char *const names[DEFECTS] = {
     "none", "drops-unsent", "mixes-clients", "loses-urgent", "reads-once-per-edge",
@@ -43,7 +43,7 @@ static const char *const names[DEFECTS] = {
     "trusts-fd-set", "guards-the-slot", "ignores-sigterm", "quits-at-once", "no-reuseaddr",
     "no-signal-handler", "falls-silent", "loses-the-rest", "fin-while-unsent",
     "drops-unsent-at-stop", "forgets-unread-at-stop", "gives-up-with-fin",
-    "accepts-without-end", "retries-late",
+    "accepts-without-end", "retries-late", "waits-to-read", "sleeps-when-full", "resets-at-stop",
 };
 /* clang-format on */
 
@@ -207,7 +207,9 @@ static void accept_some(void)
             add_client(fd);
         if (got == NET_EXHAUSTED && defect == EXITS_WHEN_FULL)
             exit(1); /* perror("accept"); exit(1); */
-        if (got == NET_EXHAUSTED && defect != SPINS_WHEN_FULL)
+        if (got == NET_EXHAUSTED && defect == SLEEPS_WHEN_FULL)
+            usleep(100000); /* and all others sleep with us */
+        else if (got == NET_EXHAUSTED && defect != SPINS_WHEN_FULL)
             pause_end = net_now_ms() + pause_ms; /* else poll() returns at once, forever */
         if (got == NET_EXHAUSTED || got == NET_TRY_AGAIN)
             return;
@@ -219,6 +221,8 @@ static void remove_gone(void)
     for (int i = count - 1; i >= 0; i--) {
         if (!clients[i].gone)
             continue;
+        if (defect == RESETS_AT_STOP && stopping)
+            net_reset_on_close(clients[i].fd); /* "they are given up" */
         if (defect != LEAKS_DESCRIPTORS)
             close(clients[i].fd);
         else
@@ -302,7 +306,7 @@ static int wait_for_events(void)
     watch[0] = (struct pollfd){.fd = pause_end > net_now_ms() ? -1 : listener, .events = POLLIN};
     watch[1] = (struct pollfd){.fd = wake[0], .events = POLLIN};
     for (int i = 0; i < count; i++) {
-        short events = clients[i].held ? POLLOUT : POLLIN;
+        short events = clients[i].held && defect != WAITS_TO_READ ? POLLOUT : POLLIN;
         if (defect == DROPS_OWED_AT_FIN)
             events |= POLLRDHUP;
         if (defect == ALWAYS_WRITABLE)

@@ -78,6 +78,16 @@ Test(clause3_backpressure, slow_reader_loses_nothing)
     server_dismiss();
 }
 
+/* This client sends nothing more, so no event but "writable" can make the server go on. */
+Test(clause3_backpressure, held_bytes_come_when_there_is_room)
+{
+    server_start();
+    struct client c = client_open_owed();
+    client_receive_all(&c);
+    client_close(&c);
+    server_dismiss();
+}
+
 /* Each client has 64 KiB echoed, then stays, in silence. Together they must cost far less. */
 Test(clause3_backpressure, idle_connection_holds_no_buffer)
 {

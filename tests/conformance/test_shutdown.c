@@ -317,6 +317,22 @@ Test(clause7_shutdown, slow_client_is_waited_for)
     clients_see_fin_and_leave(&c, 1, now_ms());
 }
 
+/* The server owes nothing any more: its kernel has the bytes, and has to send most of them yet. The
+ * client leaves, in order, and reads only then. */
+Test(clause7_shutdown, what_is_on_its_way_comes_back)
+{
+    struct client c;
+    server_start();
+    clients_open_nearly_owed(&c, 1);
+    server_signal(SIGTERM);
+    nap(100); /* it sends its FIN now, behind the bytes */
+    client_shut(&c);
+    server_must_end_well("clause 7: its client has left", SOON_MS);
+    client_receive_all(&c);
+    client_expect_eof(&c);
+    client_close(&c);
+}
+
 enum { OWED = 2, NEARLY_OWED = 2, ALL = OWED + NEARLY_OWED };
 
 /* Stops a server that owes each client something. It holds bytes for the first two, and more of the
