@@ -321,9 +321,8 @@ Test(clause7_shutdown, slow_client_is_waited_for)
  * client leaves, in order, and reads only then. */
 Test(clause7_shutdown, what_is_on_its_way_comes_back)
 {
-    struct client c;
     server_start();
-    clients_open_nearly_owed(&c, 1);
+    struct client c = client_open_unread(100000);
     server_signal(SIGTERM);
     nap(100); /* it sends its FIN now, behind the bytes */
     client_shut(&c);

@@ -409,6 +409,11 @@ struct client client_open_owed(void)
     return open_and_send(64 << 20);
 }
 
+struct client client_open_unread(uint64_t bytes)
+{
+    return open_and_send(bytes);
+}
+
 void clients_open_nearly_owed(struct client *clients, int count)
 {
     struct client owed = client_open_owed();

@@ -134,6 +134,9 @@ struct client client_open_small(void); /* the same, with little room in its kern
  * take: up to 8 KiB. All that it sent has arrived, and the server has read what it will read of
  * that. Skips the test where server_owes() does. */
 struct client client_open_owed(void);
+/* This client has sent so much and read nothing, and its kernel takes little of the echo. The
+ * server's kernel has the rest, if that is less than 200 KiB. Skips the test like the one above. */
+struct client client_open_unread(uint64_t bytes);
 bool client_try(struct client *client, int ms); /* may fail */
 void client_close(struct client *client);
 void client_reset(struct client *client); /* leaves with RST */
