@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ enum { ACCEPTS_PER_TURN = 64, RETRY_MS = 100, HELD_MAX = 64 * 1024, STOP_MS = 10
 struct client {
     struct bufferevent *stream;
     struct client *next, *previous;
+    int left; /* while we stop: bytes that had arrived at the signal, and are not read yet */
     bool fin_sent;
     bool ending; /* nothing more comes: close when all is sent */
 };
@@ -51,13 +53,25 @@ static void end_client(struct client *client)
         event_base_loopbreak(base);
 }
 
+/* While we stop: the FIN follows the last byte that is owed. Then we read on, and throw it away:
+ * closing with unread input would send RST. */
+static void send_fin_if_done(struct client *client)
+{
+    if (listener >= 0 || client->fin_sent || client->left > 0 || owes(client))
+        return;
+    shutdown(bufferevent_getfd(client->stream), SHUT_WR);
+    client->fin_sent = true;
+}
+
 static void on_read(struct bufferevent *stream, void *argument)
 {
-    const struct client *client = argument;
-    if (client->fin_sent) { /* thrown away: closing with unread input would send RST */
+    struct client *client = argument;
+    if (client->fin_sent) {
         evbuffer_drain(bufferevent_get_input(stream), SIZE_MAX);
         return;
     }
+    if (listener < 0)
+        client->left -= (int)evbuffer_get_length(bufferevent_get_input(stream));
     evbuffer_add_buffer(bufferevent_get_output(stream), bufferevent_get_input(stream));
     bufferevent_disable(stream, EV_READ); /* until it is sent */
 }
@@ -66,10 +80,12 @@ static void on_read(struct bufferevent *stream, void *argument)
 static void on_write(struct bufferevent *stream, void *argument)
 {
     struct client *client = argument;
-    if (client->ending)
+    if (client->ending) {
         end_client(client);
-    else
-        bufferevent_enable(stream, EV_READ);
+        return;
+    }
+    send_fin_if_done(client);
+    bufferevent_enable(stream, EV_READ);
 }
 
 static void on_event(struct bufferevent *stream, short what, void *argument)
@@ -133,23 +149,10 @@ static void on_retry(evutil_socket_t fd, short what, void *argument)
         event_add(listener_event, NULL);
 }
 
-/* The stop: a client gets the FIN when it is owed nothing more, and all have a second. */
-static void on_tick(evutil_socket_t fd, short what, void *argument)
-{
-    (void)fd, (void)what, (void)argument;
-    for (struct client *client = all; client; client = client->next) {
-        if (!client->fin_sent && !owes(client) &&
-            evbuffer_get_length(bufferevent_get_input(client->stream)) == 0) {
-            client->fin_sent = true;
-            shutdown(bufferevent_getfd(client->stream), SHUT_WR);
-        }
-    }
-}
-
+/* The stop: each client gets what is owed to it, then the FIN, and all have a second. */
 static void on_signal(evutil_socket_t number, short what, void *argument)
 {
     static const struct timeval limit = {.tv_usec = STOP_MS * 900};
-    static const struct timeval often = {.tv_usec = 50000};
     (void)number, (void)what, (void)argument;
     if (listener < 0)
         return;
@@ -158,9 +161,11 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
     close(listener);
     listener = -1;
     event_base_loopexit(base, all ? &limit : NULL);
-    struct event *tick = event_new(base, -1, EV_PERSIST, on_tick, NULL);
-    if (tick)
-        event_add(tick, &often);
+    for (struct client *client = all; client; client = client->next) {
+        if (ioctl(bufferevent_getfd(client->stream), FIONREAD, &client->left) < 0)
+            client->left = 0;
+        send_fin_if_done(client);
+    }
 }
 
 static void watch_signal(int number)
