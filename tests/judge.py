@@ -166,6 +166,7 @@ class Judge:
 
     def ask(self, pattern, show=True):
         """Runs the tests that match, and shows them as they end."""
+        only_suite = next((name for name in self.book.clauses if pattern == name + '/*'), None)
         with tempfile.NamedTemporaryFile() as tap:
             criterion = subprocess.Popen(
                 [self.conformance, '--jobs', str(self.jobs), '--verbose', '--tap=' + tap.name,
@@ -173,9 +174,9 @@ class Judge:
                 env=dict(os.environ, ECHO_SERVER=self.server, ECHO_TRAITS=self.traits),
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace')
             for line in criterion.stdout:
-                other = re.search(r'Running .* tests? from .*?(\w+):?\s*$', line)
+                suite = re.search(r'Running \d+ tests? from (\w+)', line)
                 if show and not re.search(r'\[RUN \]|Test is disabled|Writing tap', line) and \
-                        not (other and other[1] != pattern.split('/')[0] and '/' in pattern):
+                        not (suite and only_suite and suite[1] != only_suite):
                     print(line, end='', flush=True)
             status = criterion.wait()
             return Verdict({'stdout': tap.read().decode(errors='replace'), 'returncode': status,

@@ -32,18 +32,18 @@ enum defect {
     IGNORES_HANGUP, LEAKS_DESCRIPTORS, DRAINS_ONE_CLIENT, ALWAYS_WRITABLE, EXITS_WHEN_FULL,
     SPINS_WHEN_FULL, TRUSTS_FD_SET, GUARDS_THE_SLOT, IGNORES_SIGTERM, QUITS_AT_ONCE, NO_REUSEADDR,
     NO_SIGNAL_HANDLER, FALLS_SILENT, LOSES_THE_REST, FIN_WHILE_UNSENT, DROPS_UNSENT_AT_STOP,
-    FORGETS_UNREAD_AT_STOP, GIVES_UP_WITH_FIN, ACCEPTS_WITHOUT_END,
-    RETRIES_LATE, WAITS_TO_READ, SLEEPS_WHEN_FULL, RESETS_AT_STOP, DEFECTS
+    FORGETS_UNREAD_AT_STOP, GIVES_UP_WITH_FIN, ACCEPTS_WITHOUT_END, RETRIES_LATE, WAITS_TO_READ,
+    SLEEPS_WHEN_FULL, RESETS_AT_STOP, DEFECTS
 };
 static const char *const names[DEFECTS] = {
     "none", "drops-unsent", "mixes-clients", "loses-urgent", "reads-once-per-edge",
     "drops-owed-at-fin", "reads-without-end", "full-is-eof", "keeps-buffers", "blocks-in-send",
-    "dies-of-sigpipe", "dies-of-reset", "ignores-hangup", "leaks-descriptors",
-    "drains-one-client", "always-writable", "exits-when-full", "spins-when-full",
-    "trusts-fd-set", "guards-the-slot", "ignores-sigterm", "quits-at-once", "no-reuseaddr",
-    "no-signal-handler", "falls-silent", "loses-the-rest", "fin-while-unsent",
-    "drops-unsent-at-stop", "forgets-unread-at-stop", "gives-up-with-fin",
-    "accepts-without-end", "retries-late", "waits-to-read", "sleeps-when-full", "resets-at-stop",
+    "dies-of-sigpipe", "dies-of-reset", "ignores-hangup", "leaks-descriptors", "drains-one-client",
+    "always-writable", "exits-when-full", "spins-when-full", "trusts-fd-set", "guards-the-slot",
+    "ignores-sigterm", "quits-at-once", "no-reuseaddr", "no-signal-handler", "falls-silent",
+    "loses-the-rest", "fin-while-unsent", "drops-unsent-at-stop", "forgets-unread-at-stop",
+    "gives-up-with-fin", "accepts-without-end", "retries-late", "waits-to-read", "sleeps-when-full",
+    "resets-at-stop",
 };
 /* clang-format on */
 

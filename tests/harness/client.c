@@ -390,9 +390,7 @@ static bool stays_owed(const struct client *client)
     return is_owed(client);
 }
 
-/* Returns a client that has sent without reading, a little at a time, until the server owed it
- * something or max bytes were sent. */
-static struct client open_and_send(uint64_t max)
+struct client client_open_unread(uint64_t max)
 {
     enum { PIECE = 8 * 1024 };
     struct client client = open_narrow();
@@ -406,12 +404,7 @@ static struct client open_and_send(uint64_t max)
 
 struct client client_open_owed(void)
 {
-    return open_and_send(64 << 20);
-}
-
-struct client client_open_unread(uint64_t bytes)
-{
-    return open_and_send(bytes);
+    return client_open_unread(64 << 20);
 }
 
 void clients_open_nearly_owed(struct client *clients, int count)
@@ -420,7 +413,7 @@ void clients_open_nearly_owed(struct client *clients, int count)
     uint64_t fits = owed.sent - (uint64_t)server_owes(&owed).held;
     client_close(&owed);
     for (int i = 0; i < count; i++)
-        clients[i] = open_and_send(fits - 1024 * (2 * (uint64_t)i + 1));
+        clients[i] = client_open_unread(fits - 1024 * (2 * (uint64_t)i + 1));
 }
 
 bool client_bytes_arrived(const struct client *c)

@@ -134,9 +134,10 @@ struct client client_open_small(void); /* the same, with little room in its kern
  * take: up to 8 KiB. All that it sent has arrived, and the server has read what it will read of
  * that. Skips the test where server_owes() does. */
 struct client client_open_owed(void);
-/* This client has sent so much and read nothing, and its kernel takes little of the echo. The
- * server's kernel has the rest, if that is less than 200 KiB. Skips the test like the one above. */
-struct client client_open_unread(uint64_t bytes);
+/* This client has sent, a little at a time and without reading, until the server owed it something
+ * or max bytes were sent. With less than 200 KiB nothing is owed: the kernels have the echo, and
+ * the client's takes little of it. Skips the test like the one above. */
+struct client client_open_unread(uint64_t max);
 bool client_try(struct client *client, int ms); /* may fail */
 void client_close(struct client *client);
 void client_reset(struct client *client); /* leaves with RST */
